@@ -1,0 +1,296 @@
+//! What is meant: the complete, checked configuration, one struct a section.
+//!
+//! Every value is of a type that cannot be wrong; no string mode survives loading. The names are those
+//! of the keys in `config.yml`. Each part of the program takes only its own section.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::net::filter::{NetPattern, NetSet};
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where clients connect. Never empty.
+    pub listen_addr: Vec<SocketAddr>,
+    /// A level or a tracing filter, checked to parse.
+    pub log_level: String,
+    /// Section `listen`.
+    pub listen: ListenSettings,
+    /// Section `runtime`.
+    pub runtime: RuntimeSettings,
+    /// Section `supervision`.
+    pub supervision: SupervisionSettings,
+    /// Section `limits`.
+    pub limits: LimitsSettings,
+    /// Section `timeouts`.
+    pub timeouts: TimeoutsSettings,
+    /// Section `upstream`.
+    pub upstream: UpstreamSettings,
+    /// Section `dns`.
+    pub dns: DnsSettings,
+    /// Section `forwarding`.
+    pub forwarding: ForwardingSettings,
+    /// Section `access`.
+    pub access: AccessSettings,
+    /// Section `logging`.
+    pub logging: LoggingSettings,
+    /// Section `access_log`.
+    pub access_log: AccessLogSettings,
+}
+
+/// The listening sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// Connections the kernel queues for each socket.
+    pub backlog: NonZeroU32,
+}
+
+/// How many processes and threads serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeSettings {
+    /// The shape of the instance.
+    pub mode: Mode,
+    /// Threads of `multi_threaded`; the number of CPU cores where the file says null.
+    pub worker_threads: NonZeroUsize,
+    /// Workers of `multi_process`; the number of CPU cores where the file says null.
+    pub process_count: NonZeroUsize,
+    /// One SO_REUSEPORT socket a worker, or one socket that all share.
+    pub use_reuseport: bool,
+}
+
+/// `runtime.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A launcher and N single-threaded workers.
+    MultiProcess,
+    /// One process, a work-stealing runtime.
+    MultiThreaded,
+    /// One process, one thread.
+    SingleThreaded,
+}
+
+/// How the launcher keeps its workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupervisionSettings {
+    /// Whether a worker that dies is replaced at all.
+    pub restart_workers: bool,
+    /// The second respawn waits this long, the third twice as long, and so on.
+    pub restart_delay: Duration,
+    /// The longest wait before a respawn.
+    pub restart_delay_max: Duration,
+    /// More respawns than this inside the window and the slot is given up.
+    pub respawn_threshold: NonZeroU32,
+    /// The sliding window.
+    pub respawn_threshold_time: Duration,
+    /// Respawns of a slot since it was last stable; none = no limit.
+    pub max_restarts: Option<u32>,
+    /// From spawn to ready.
+    pub start_timeout: Duration,
+    /// A worker silent for this long is killed and replaced.
+    pub heartbeat_timeout: Duration,
+    /// The drain deadline.
+    pub shutdown_timeout: Duration,
+}
+
+/// What one instance will hold at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsSettings {
+    /// Client connections of the whole instance; 0 = unlimited.
+    pub max_connections: u32,
+    /// Client connections from one address; 0 = unlimited.
+    pub max_connections_per_client: u32,
+    /// Request line and header section together, in bytes.
+    pub max_header_bytes: usize,
+    /// Header fields of a message.
+    pub max_headers: usize,
+    /// Request bodies, in bytes; 0 = unlimited.
+    pub max_body_size: u64,
+}
+
+/// Every wait for a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeoutsSettings {
+    /// First byte to end of a request head.
+    pub client_header: Duration,
+    /// A keep-alive connection between requests.
+    pub client_idle: Duration,
+    /// No progress in a body, either way.
+    pub body_idle: Duration,
+    /// Name resolution and dial together.
+    pub connect: Duration,
+    /// End of the request to the head of the response.
+    pub response_head: Duration,
+    /// A tunnel in which nothing moves.
+    pub tunnel_idle: Duration,
+    /// One side of a tunnel has finished, the other is silent.
+    pub half_close: Duration,
+}
+
+/// Connections to origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Idle connections kept for one origin, per worker.
+    pub max_idle_per_host: usize,
+    /// Idle connections kept in all, per worker.
+    pub max_idle: usize,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// TCP keep-alive time of connections both ways.
+    pub tcp_keepalive: Duration,
+    /// The source address of connections to origins.
+    pub bind_addr: Option<IpAddr>,
+}
+
+/// Name resolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Name servers; none = the system's configuration.
+    pub servers: Option<Vec<SocketAddr>>,
+    /// Names kept.
+    pub cache_size: NonZeroUsize,
+    /// How long a failed look-up is remembered.
+    pub negative_ttl: Duration,
+    /// The address family that is tried first.
+    pub prefer: Family,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// What is added to and taken from forwarded messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardingSettings {
+    /// The name in `Via` and `Proxy-Status`.
+    pub via: Via,
+    /// What the origin learns of the client's address.
+    pub client_address: ClientAddress,
+    /// Send header names as they were received.
+    pub preserve_header_case: bool,
+}
+
+/// `forwarding.via`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A pseudonym made from the host name.
+    Auto,
+    /// No `Via` field is added. Loops are then found by address only.
+    Off,
+    /// This pseudonym.
+    Pseudonym(String),
+}
+
+/// `forwarding.client_address`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// Remove what the client sent of `Forwarded` and `X-Forwarded-*`.
+    Delete,
+    /// Append to `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Touch nothing.
+    Off,
+    /// Append to `X-Forwarded-For`.
+    XForwardedFor,
+}
+
+/// Who may go where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Enforce, or only report.
+    pub mode: AccessMode,
+    /// Clients that are served.
+    pub clients: Vec<NetPattern>,
+    /// Destinations that are refused.
+    pub deny: Vec<DestinationPattern>,
+    /// Exceptions, checked first.
+    pub allow: Vec<DestinationPattern>,
+    /// Ports that CONNECT may reach.
+    pub connect_ports: Vec<u16>,
+    /// A client on this host may reach everything.
+    pub local_client_bypass: bool,
+}
+
+/// `access.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Refuse what is not allowed.
+    Enforce,
+    /// Log what would be refused and let it pass.
+    Report,
+}
+
+/// One entry of `access.destinations`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DestinationPattern {
+    /// Exactly this host name, lower case, without a trailing dot.
+    Host(String),
+    /// These addresses.
+    Net(NetPattern),
+    /// Every name below this one, lower case, without the leading dot.
+    Suffix(String),
+}
+
+impl From<NetSet> for DestinationPattern {
+    fn from(set: NetSet) -> Self {
+        Self::Net(NetPattern::Set(set))
+    }
+}
+
+/// Diagnostics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingSettings {
+    /// Write to stderr.
+    pub console: bool,
+    /// Write to this file.
+    pub file: Option<PathBuf>,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// `logging.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Message and fields for people.
+    Text,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLogSettings {
+    /// Where it goes.
+    pub file: AccessLogTarget,
+    /// What becomes of the query of a logged target.
+    pub query: QueryLogging,
+}
+
+/// `access_log.file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// To a file.
+    File(PathBuf),
+    /// Not written.
+    Off,
+    /// To standard output.
+    Stdout,
+}
+
+/// `access_log.query`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryLogging {
+    /// As received.
+    Keep,
+    /// Replaced by a mark.
+    Redact,
+}

@@ -1,0 +1,4 @@
+//! An HTTP forward proxy.
+
+pub mod config;
+pub mod net;

@@ -1,0 +1,3 @@
+//! Sockets and addresses. Knows no HTTP, no configuration, no policy.
+
+pub mod filter;
