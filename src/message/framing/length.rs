@@ -40,11 +40,10 @@ impl Coding {
         for member in members {
             let name = member.split(|&byte| byte == b';').next().unwrap_or_default();
             coding = match coding {
-                // Nothing may follow chunked, not even itself.
-                Self::Chunked | Self::Malformed => Self::Malformed,
                 Self::Absent if member.eq_ignore_ascii_case(b"chunked") => Self::Chunked,
                 Self::Absent | Self::Unknown if list::is_token(list::trim(name)) => Self::Unknown,
-                Self::Absent | Self::Unknown => Self::Malformed,
+                // Not a token; or something follows chunked, if only itself.
+                Self::Absent | Self::Unknown | Self::Chunked | Self::Malformed => Self::Malformed,
             };
         }
         coding

@@ -109,8 +109,9 @@ mod tests {
     use super::*;
 
     type Lines = &'static [(&'static str, &'static str)];
+    type Expected = Result<ResponseFraming, ResponseError>;
 
-    const fn framing(body: ResponseBody, reusable: bool) -> Result<ResponseFraming, ResponseError> {
+    const fn framing(body: ResponseBody, reusable: bool) -> Expected {
         Ok(ResponseFraming { body, reusable })
     }
 
@@ -120,7 +121,7 @@ mod tests {
         use ResponseError::{BadCoding, BadLength, CodingInOldVersion, DifferentLengths};
         let (get, head, connect) = (Method::GET, Method::HEAD, Method::CONNECT);
         let (v10, v11) = (Version::HTTP_10, Version::HTTP_11);
-        let cases: &[(&str, &Method, u16, Version, Lines, Result<ResponseFraming, ResponseError>)] = &[
+        let cases: &[(&str, &Method, u16, Version, Lines, Expected)] = &[
             ("length", &get, 200, v11, &[("Content-Length", "5")], framing(Length(5), true)),
             ("chunked", &get, 200, v11, &[("Transfer-Encoding", "CHUNKED")], framing(Chunked, true)),
             ("until close", &get, 200, v11, &[], framing(UntilClose, false)),

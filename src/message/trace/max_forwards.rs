@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn hops_c27() {
-        let cases: &[(&str, &[&str], Result<(Hops, Option<&str>), BadMaxForwards>)] = &[
+        type Expected = Result<(Hops, Option<&'static str>), BadMaxForwards>;
+        let cases: &[(&str, &[&str], Expected)] = &[
             ("TRACE", &["0"], Ok((Hops::Here, Some("0")))),
             ("OPTIONS", &["000"], Ok((Hops::Here, Some("000")))),
             ("TRACE", &["3"], Ok((Hops::On, Some("2")))),
