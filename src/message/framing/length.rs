@@ -5,15 +5,17 @@
 
 use super::super::list;
 
-/// `1*DIGIT` that fits 64 bits (RFC 9112 6.3: an overflow must not become a wrong length).
+/// `1*DIGIT` below 2^63 (RFC 9112 6.3: an overflow must not become a wrong length). Some readers keep lengths in signed
+/// words, and hyper keeps the largest unsigned ones for itself.
 pub(super) fn content_length(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |value, &byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+    let length = digits.iter().try_fold(0_i64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
         value.checked_mul(10)?.checked_add(digit)
-    })
+    })?;
+    u64::try_from(length).ok()
 }
 
 /// What the lines of `Transfer-Encoding` say together.

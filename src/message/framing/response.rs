@@ -35,7 +35,7 @@ pub struct ResponseFraming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
     /// Not digits, or too many.
-    #[error("the response's Content-Length is not a decimal number below 2^64")]
+    #[error("the response's Content-Length is not a decimal number below 2^63")]
     BadLength,
     /// Several, not equal.
     #[error("the response has different Content-Lengths")]
