@@ -17,6 +17,8 @@
 //! The response goes back through 3 and 4, after [`framing::response_framing`] has said what its body is.
 
 pub mod framing;
+pub mod head;
 pub mod hop_by_hop;
 mod list;
+pub mod target;
 pub mod trace;
