@@ -8,4 +8,8 @@
 
 mod support;
 
+mod bodies;
+mod framing;
+mod hop_by_hop;
 mod target;
+mod traces;
