@@ -9,7 +9,11 @@
 mod support;
 
 mod bodies;
+mod connect;
 mod framing;
 mod hop_by_hop;
+mod pooling;
+mod responses;
 mod target;
 mod traces;
+mod upgrade;
