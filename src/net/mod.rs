@@ -1,3 +1,9 @@
 //! Sockets and addresses. Knows no HTTP, no configuration, no policy.
 
+pub mod authority;
+pub mod dial;
 pub mod filter;
+pub mod own;
+pub mod relay;
+pub mod resolve;
+pub mod socket;
