@@ -66,8 +66,8 @@ async fn oversee(instance: Rc<Instance>, slots: usize) -> io::Result<Ending> {
         tokio::task::spawn_local(slot::keep(index, Rc::clone(&instance), watched.clone(), tell.clone()));
     }
     drop((watched, tell));
-    let mut instance =
-        Instance { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
+    let mut progress =
+        Progress { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
     while progress.living > 0 {
         tokio::select! {
             told = news.recv() => match told {
