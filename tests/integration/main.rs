@@ -8,12 +8,17 @@
 
 mod support;
 
+mod access;
+mod auth;
 mod bodies;
 mod connect;
+mod errors;
 mod framing;
 mod hop_by_hop;
+mod limits;
 mod pooling;
 mod responses;
 mod target;
+mod timeouts;
 mod traces;
 mod upgrade;

@@ -44,7 +44,7 @@ pub(crate) use self::{
     origin::{Conn, Origin, Request},
     proxy::Proxy,
     tls_origin::TlsOrigin,
-    wait::{PATIENCE, eventually, within},
+    wait::{PATIENCE, eventually, pause, within},
     wire::{Body, End, Wire},
 };
 
