@@ -34,12 +34,18 @@
 //! | connections kept / one borrowed | `Pool` / `Lease` |
 //! | whose fault | `Blame` |
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod launch;
 pub mod message;
 pub mod net;
 pub mod policy;
 pub mod proxy;
 pub mod server;
 pub mod shared_memory;
+#[cfg(unix)]
+pub mod supervisor;
 pub mod telemetry;
 pub mod upstream;
+pub mod worker;

@@ -19,6 +19,8 @@ pub const DEFAULT_FILE: &str = "config.yml";
 pub struct Sources {
     /// The file that was named on the command line.
     pub file: Option<PathBuf>,
+    /// A file that somebody else has read already. Then none is read.
+    pub text: Option<(PathBuf, String)>,
     /// The environment, as the process got it. Only what begins with `PROXY_` is looked at.
     pub environment: Vec<(String, String)>,
     /// Flags, as key and value.
@@ -30,8 +32,8 @@ pub struct Sources {
 pub struct Loaded {
     /// What is meant.
     pub settings: Settings,
-    /// The file that was read, if one was.
-    pub file: Option<PathBuf>,
+    /// The file that was read and what was in it, if one was.
+    pub file: Option<(PathBuf, String)>,
     /// What the operator should know, though nothing is wrong.
     pub notices: Vec<String>,
     /// Every value with its origin, in the order of the manual.
@@ -50,7 +52,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         variable(sources, "PROXY_CONFIG")
             .map(|path| (path.into(), Origin::Environment("PROXY_CONFIG".into())))
     });
-    let (path, text) = read_file(named, &mut problems, &mut notices);
+    let (path, text) = match &sources.text {
+        Some((path, text)) => (path.clone(), Some(text.clone())),
+        None => read_file(named, &mut problems, &mut notices),
+    };
     let path = Arc::new(path);
     let mut tree = match text.as_deref().map(|text| tree::parse(text, &path)) {
         Some(Ok(tree)) => tree,
@@ -80,7 +85,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     }
     let mut in_force = reader.in_force;
     in_force.sort_by_key(|value| KEYS.iter().position(|key| *key == value.key));
-    Ok(Loaded { settings, file: text.map(|_| path.as_ref().clone()), notices, in_force })
+    Ok(Loaded { settings, file: text.map(|text| (path.as_ref().clone(), text)), notices, in_force })
 }
 
 fn empty() -> Value {

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod dial;
 pub mod filter;
+pub mod listen;
 pub mod own;
 pub mod relay;
 pub mod resolve;

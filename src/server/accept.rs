@@ -15,6 +15,7 @@ use super::{
     drain::Drain,
     service::Service,
 };
+use crate::net::socket;
 
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -62,7 +63,8 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
         }
         return;
     };
-    let _ = stream.set_nodelay(true);
+    // A client that is gone already is found out by the first read.
+    let _ = socket::prepare(&stream, shared.tcp_keepalive);
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(async move {

@@ -28,6 +28,8 @@ pub struct ConnectionOptions {
     pub front: FrontOptions,
     /// Send header names as they were received.
     pub preserve_header_case: bool,
+    /// Silence before keep-alive probes are sent to a client.
+    pub tcp_keepalive: Duration,
 }
 
 /// What every connection of a server shares.
@@ -37,6 +39,7 @@ pub(super) struct Shared<S> {
     pub(super) http: http1::Builder,
     pub(super) front: Arc<FrontOptions>,
     pub(super) drain: Drain,
+    pub(super) tcp_keepalive: Duration,
 }
 
 impl<S: Service> Shared<S> {
@@ -47,7 +50,13 @@ impl<S: Service> Shared<S> {
             .preserve_header_case(options.preserve_header_case)
             .max_buf_size(MIN_BUFFER.max(head.max_bytes + 1024))
             .max_headers(head.max_headers.max(1));
-        Self { service, http, front: Arc::new(options.front.clone()), drain }
+        Self {
+            service,
+            http,
+            front: Arc::new(options.front.clone()),
+            drain,
+            tcp_keepalive: options.tcp_keepalive,
+        }
     }
 }
 

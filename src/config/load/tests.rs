@@ -13,7 +13,7 @@ fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problem
     fs::write(&path, text).unwrap();
     let environment =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(&Sources { file: Some(path), environment, flags: Vec::new() })
+    load(&Sources { file: Some(path), environment, ..Sources::default() })
 }
 
 fn problems(text: &str, environment: &[(&str, &str)]) -> String {
@@ -71,9 +71,9 @@ fn environment_beats_the_file_and_flags_beat_both() {
     assert_eq!(loaded.settings.timeouts.connect, Duration::from_secs(5));
     assert_eq!(loaded.settings.access.connect_ports, [443, 8443]);
     let sources = Sources {
-        file: None,
         environment: vec![("PROXY_LISTEN_ADDR".into(), "127.0.0.1:1".into())],
         flags: vec![("listen_addr", "--listen", "127.0.0.1:2".into())],
+        ..Sources::default()
     };
     let flagged = load(&Sources { file: Some("/dev/null".into()), ..sources }).unwrap();
     assert_eq!(flagged.settings.listen_addr, ["127.0.0.1:2".parse().unwrap()]);
