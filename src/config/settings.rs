@@ -50,6 +50,9 @@ pub struct ListenSettings {
     pub backlog: NonZeroU32,
 }
 
+/// The most that `runtime.process_count` or `scale` can ask for.
+pub const MAX_PROCESSES: usize = 256;
+
 /// How many processes and threads serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeSettings {
