@@ -14,7 +14,7 @@ pub mod settings;
 pub mod show;
 mod tree;
 
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
 pub use reader::InForce;
 pub use settings::Settings;

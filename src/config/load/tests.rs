@@ -107,7 +107,7 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("user: nobody", "user"),
+        ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
         ("access_log: { sample: 0.5 }", "access_log.sample"),
