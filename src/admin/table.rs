@@ -135,13 +135,8 @@ mod tests {
             tunnels_active: 3,
             memory_bytes: 10 << 20,
         };
-        let empty = WorkerStatus {
-            index: 11,
-            pid: None,
-            state: WorkerState::GivenUp,
-            memory_bytes: 0,
-            ..worker.clone()
-        };
+        let empty =
+            WorkerStatus { index: 11, pid: None, state: WorkerState::GivenUp, memory_bytes: 0, ..worker };
         let status = Status {
             version: "0.1.0".into(),
             pid: 4710,

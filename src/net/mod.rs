@@ -3,6 +3,8 @@
 pub mod authority;
 pub mod dial;
 pub mod filter;
+#[cfg(unix)]
+pub mod inherit;
 pub mod listen;
 pub mod own;
 pub mod relay;
