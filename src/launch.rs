@@ -18,6 +18,9 @@ use crate::{
     worker::{self, WorkerError},
 };
 
+#[cfg(unix)]
+mod operate;
+
 /// Exit codes (CONTRACT section 4).
 mod code {
     pub(super) const OK: u8 = 0;
@@ -93,6 +96,11 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         Command::Unsupported(name) => {
             return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
         }
+        #[cfg(not(unix))]
+        Command::Ask(_) | Command::Status { .. } => {
+            let text = "this system has no unix sockets, over which an instance is spoken to";
+            return Err(Failure::new(code::COMMAND_LINE, text));
+        }
         command => command,
     };
     let sources = Sources {
@@ -101,6 +109,12 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         environment: environment(),
         flags: invocation.flags.clone(),
     };
+    #[cfg(unix)]
+    match command {
+        Command::Ask(command) => return operate::command(*command, &sources),
+        Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
+        _ => {}
+    }
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
         let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
