@@ -5,4 +5,4 @@ pub mod channel;
 mod message;
 pub mod signals;
 
-pub use message::{Assignment, Order, Report};
+pub use message::{Assignment, Configuration, Order, Report};
