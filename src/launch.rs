@@ -14,7 +14,7 @@ use crate::{
     cli::{self, Command, Invocation},
     config::{self, Loaded, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
-    telemetry::diagnostics,
+    telemetry::diagnostics::{self, Diagnostics},
     worker::{self, WorkerError},
 };
 
@@ -125,7 +125,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
             .map(|()| code::OK)
             .map_err(|error| Failure::new(code::FAILURE, error));
     }
-    start(&loaded, invocation)
+    start(loaded, &sources)
 }
 
 /// The environment, as text. What is no text is nothing that we know.
@@ -135,9 +135,9 @@ fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-fn start(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
+fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
     let settings = &loaded.settings;
-    diagnostics::init(&settings.logging, &settings.log_level, None)
+    let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, None)
         .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
@@ -145,30 +145,30 @@ fn start(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
     raise_file_limit(settings.limits.max_connections);
     if settings.runtime.mode == Mode::MultiProcess {
         #[cfg(unix)]
-        return supervise(loaded, invocation);
+        return supervise(loaded, diagnostics, sources);
         #[cfg(not(unix))]
         tracing::warn!(
             threads = settings.runtime.process_count,
             "this system cannot hand sockets to worker processes: one process with as many threads serves instead"
         );
     }
-    let _ = invocation;
     let backlog = settings.listen.backlog.get();
     let mut listeners = Vec::new();
     for address in &settings.listen_addr {
         listeners.append(&mut listen(*address, 1, backlog)?);
     }
-    worker::run_alone(settings, listeners)?;
+    worker::run_alone(loaded, listeners, diagnostics, || config::load(sources))?;
     Ok(code::OK)
 }
 
 #[cfg(unix)]
-fn supervise(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
-    use crate::supervisor::{self, Ending, Sockets};
+fn supervise(loaded: Loaded, diagnostics: Diagnostics, sources: &Sources) -> Result<u8, Failure> {
+    use crate::supervisor::{self, Ending, Instance, Sockets};
     let slots = loaded.settings.runtime.process_count.get();
     let sockets = Sockets::bind(&loaded.settings, slots)?;
-    let flags = invocation.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
-    match supervisor::run(loaded, sockets, flags) {
+    let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
+    let load = || config::load(sources);
+    match supervisor::run(Instance { loaded, flags, sockets, diagnostics, load }) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
             .and_then(|status| u8::try_from(status).ok())
@@ -182,51 +182,61 @@ fn supervise(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
 /// A worker, which gets everything from its launcher.
 #[cfg(unix)]
 mod assigned {
-    use std::{fs::File, net::TcpListener, os::unix::net::UnixStream};
+    use std::{fs::File, net::TcpListener};
 
-    use super::{Failure, Sources, code, config, diagnostics, environment, worker};
+    use super::{Failure, Loaded, Sources, code, config, diagnostics, environment, worker};
     use crate::{
-        control::{Order, channel},
+        config::Problems,
+        control::{Configuration, Order, channel::Channel},
         shared_memory::Segment,
     };
 
     /// The channel to the launcher and the slot's index, in a process that is a worker.
-    pub(super) fn channel() -> Option<(usize, UnixStream)> {
+    pub(super) fn channel() -> Option<(usize, Channel)> {
         let index = std::env::var("PROXY_PROCESS_INDEX").ok()?.parse().ok()?;
-        Some((index, channel::of_this_process().ok()?))
+        Some((index, Channel::of_this_process().ok()?))
     }
 
-    pub(super) fn run(index: usize, mut channel: UnixStream) -> Result<u8, Failure> {
+    pub(super) fn run(index: usize, mut channel: Channel) -> Result<u8, Failure> {
         let broken = |error: &dyn std::fmt::Display| {
             Failure::new(code::INTERNAL, format!("the launcher's order cannot be understood: {error}"))
         };
-        let (order, descriptors) = channel::receive_first(&mut channel).map_err(|error| broken(&error))?;
+        let order = channel.receive().map_err(|error| broken(&error))?;
         let Order::Assign(assignment) = order else { return Err(broken(&"it is no assignment")) };
-        let flags = assignment.flags.iter().filter_map(|(key, value)| {
+        let loaded = load(&assignment.configuration)
+            .map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        let settings = &loaded.settings;
+        let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
+            .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+        let memory = channel.descriptors(1).pop().map(File::from);
+        let memory = memory.ok_or_else(|| broken(&"there is no memory with it"))?;
+        let segment = Segment::open(&memory).map_err(|error| broken(&error))?;
+        let seat = segment.seat(assignment.seat).ok_or_else(|| broken(&"there is no such seat"))?;
+        let listeners: Vec<_> =
+            channel.descriptors(assignment.sockets).into_iter().map(TcpListener::from).collect();
+        if listeners.len() != assignment.sockets {
+            return Err(broken(&"there are fewer sockets with it than it says"));
+        }
+        let addresses = assignment.listeners;
+        let assigned = worker::Assigned { index, loaded, addresses, listeners, seat, channel };
+        worker::run_assigned(assigned, diagnostics, load)?;
+        Ok(code::OK)
+    }
+
+    /// Understands a configuration as the launcher did: the same text, flags and environment.
+    fn load(configuration: &Configuration) -> Result<Loaded, Problems> {
+        let flags = configuration.flags.iter().filter_map(|(key, value)| {
             let flags =
                 [("listen_addr", "--listen"), ("runtime.mode", "--mode"), ("log_level", "--log-level")];
             let (key, flag) = flags.into_iter().find(|(known, _)| known == key)?;
             Some((key, flag, value.clone()))
         });
-        let sources = Sources {
+        config::load(&Sources {
             file: None,
-            text: Some(assignment.file.clone().unwrap_or_default()),
+            text: Some(configuration.file.clone().unwrap_or_default()),
             environment: environment(),
             flags: flags.collect(),
-        };
-        let loaded =
-            config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
-        let settings = &loaded.settings;
-        diagnostics::init(&settings.logging, &settings.log_level, Some(index))
-            .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
-        let mut descriptors = descriptors.into_iter();
-        let memory =
-            descriptors.next().map(File::from).ok_or_else(|| broken(&"there is no memory with it"))?;
-        let segment = Segment::open(&memory).map_err(|error| broken(&error))?;
-        let seat = segment.seat(assignment.seat).ok_or_else(|| broken(&"there is no such seat"))?;
-        let listeners = descriptors.map(TcpListener::from).collect();
-        worker::run_assigned(settings, index, &assignment.listeners, listeners, seat, channel)?;
-        Ok(code::OK)
+        })
     }
 }
 

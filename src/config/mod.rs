@@ -2,9 +2,10 @@
 //!
 //! Three stages: what was written, a [`tree`] in which every value knows its place; what is meant, the [`settings`], which
 //! [`read`] makes of it with a [`reader`] that collects every [`problem`]; and what runs, which other rooms build from
-//! their section. [`keys`] is the list of all there is to say, [`load`] the way from sources to settings, and [`show`] the way
+//! their section. [`change`] tells what a reload has to replace. [`keys`] is the list of all there is to say, [`load`] the way from sources to settings, and [`show`] the way
 //! back. Knows `net`'s address types only.
 
+pub mod change;
 mod keys;
 pub mod load;
 pub mod problem;

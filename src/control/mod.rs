@@ -9,4 +9,4 @@ pub mod notify;
 pub mod privileges;
 pub mod signals;
 
-pub use message::{Assignment, Order, Report};
+pub use message::{Assignment, Configuration, Order, Report};

@@ -1,34 +1,61 @@
-//! The launcher's own life.
+//! The launcher's own life: events go to the fleet, and what the fleet decides is done.
 
-use std::{io, rc::Rc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    time::{Duration, Instant},
+};
 
 use rustix::fs::MemfdFlags;
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, watch},
-    task::LocalSet,
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
-    slot::{self, Instance, News, Phase},
+    event::{Action, Command, Ending, Event, Reach},
+    fleet::Fleet,
+    slot::{Life, Status},
     sockets::Sockets,
-    spawn::Origin,
+    spawn::{Origin, Process},
 };
 use crate::{
-    config::{Loaded, Settings},
-    control::signals::{Signal, Signals},
+    config::{
+        Loaded, Problems,
+        change::{self, Scope},
+    },
+    control::{
+        Assignment, Configuration, Order,
+        signals::{Signal, Signals},
+    },
     shared_memory::Segment,
+    telemetry::diagnostics::Diagnostics,
 };
 
-/// How an instance ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// As asked.
-    Stopped,
-    /// A worker could not start at first; its exit status, where it had one.
-    FirstStartFailed(Option<i32>),
-    /// No slot has a worker any more.
-    NoWorkers,
+/// How often time passes for the fleet.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Slots that the instance can grow to, unless it begins with more.
+const MAX_SLOTS: usize = 128;
+
+/// Lives that can overlap in one slot before seats run out: old workers may drain for long.
+const LIVES_PER_SLOT: usize = 4;
+
+/// What an instance is made from.
+#[derive(Debug)]
+pub struct Instance<L> {
+    /// The configuration in force.
+    pub loaded: Loaded,
+    /// The flags of the command line: key and value.
+    pub flags: Vec<(String, String)>,
+    /// The listening sockets, one a slot.
+    pub sockets: Sockets,
+    /// What the launcher itself logs.
+    pub diagnostics: Diagnostics,
+    /// Reads the configuration again.
+    pub load: L,
 }
 
 /// Keeps workers alive until a signal stops the instance.
@@ -36,104 +63,251 @@ pub enum Ending {
 /// # Errors
 ///
 /// When the launcher itself cannot do its work.
-pub fn run(loaded: &Loaded, sockets: Sockets, flags: Vec<(String, String)>) -> io::Result<Ending> {
-    let settings: &Settings = &loaded.settings;
-    let slots = settings.runtime.process_count.get();
-    let memory = std::fs::File::from(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC)?);
-    let segment = Segment::create(&memory, slots).map_err(io::Error::other)?;
+pub fn run<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) -> io::Result<Ending> {
+    let slots = instance.loaded.settings.runtime.process_count.get();
     tracing::info!(processes = slots, "Starting multi-process mode");
-    for address in sockets.addresses() {
+    for address in instance.sockets.addresses() {
         tracing::info!(addr = %address, "listening");
     }
-    let instance = Rc::new(Instance {
-        settings: settings.supervision.clone(),
-        origin: Origin::new(memory)?,
-        sockets,
-        memory: segment,
-        file: loaded.file.clone(),
-        flags,
-    });
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, oversee(instance, slots))
+    runtime.block_on(oversee(instance, slots))
 }
 
-async fn oversee(instance: Rc<Instance>, slots: usize) -> io::Result<Ending> {
+async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(
+    instance: Instance<L>,
+    slots: usize,
+) -> io::Result<Ending> {
     let mut signals = Signals::new()?;
-    let (phase, watched) = watch::channel(Phase::Running);
-    let (tell, mut news) = mpsc::unbounded_channel();
-    for index in 0..slots {
-        tokio::task::spawn_local(slot::keep(index, Rc::clone(&instance), watched.clone(), tell.clone()));
-    }
-    drop((watched, tell));
-    let mut progress =
-        Progress { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
-    while progress.living > 0 {
+    let (events, mut told) = unbounded_channel();
+    let mut launcher = Launcher::new(instance, slots, events)?;
+    let actions = launcher.fleet.begin(Instant::now());
+    launcher.perform(actions);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
         tokio::select! {
-            told = news.recv() => match told {
-                Some((slot, told)) => progress.hear(slot, told, &phase),
-                None => break,
+            Some(event) = told.recv() => launcher.hear(event),
+            signal = signals.next() => launcher.obey(signal),
+            _ = tick.tick() => launcher.hear(Event::Tick),
+        }
+        if let Some(ending) = launcher.fleet.ending() {
+            tracing::info!(cut = launcher.fleet.cut(), "stopped");
+            return Ok(ending);
+        }
+    }
+}
+
+struct Launcher<L> {
+    fleet: Fleet,
+    loaded: Loaded,
+    configuration: Configuration,
+    /// What was in force before a configuration for which workers are being replaced.
+    previous: Option<(Loaded, Configuration)>,
+    sockets: Sockets,
+    origin: Origin,
+    segment: Segment,
+    /// Seats that nobody has.
+    free_seats: Vec<usize>,
+    processes: HashMap<Life, (Process, usize)>,
+    events: UnboundedSender<Event>,
+    diagnostics: Diagnostics,
+    load: L,
+}
+
+impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
+    fn new(instance: Instance<L>, slots: usize, events: UnboundedSender<Event>) -> io::Result<Self> {
+        let Instance { loaded, flags, sockets, diagnostics, load } = instance;
+        let max_slots = MAX_SLOTS.max(slots);
+        let seats = max_slots * LIVES_PER_SLOT;
+        let memory = File::from(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC)?);
+        let segment = Segment::create(&memory, seats).map_err(io::Error::other)?;
+        let supervision = loaded.settings.supervision.clone();
+        let lends = !sockets.are_shared();
+        Ok(Self {
+            fleet: Fleet::new(supervision, slots, max_slots, lends, Instant::now()),
+            configuration: Configuration { generation: 1, file: loaded.file.clone(), flags },
+            loaded,
+            previous: None,
+            sockets,
+            origin: Origin::new(memory)?,
+            segment,
+            free_seats: (0..seats).rev().collect(),
+            processes: HashMap::new(),
+            events,
+            diagnostics,
+            load,
+        })
+    }
+
+    fn hear(&mut self, event: Event) {
+        if let Event::Exited(life, _) = &event
+            && let Some((_, seat)) = self.processes.remove(life)
+        {
+            self.segment.release(seat);
+            self.free_seats.push(seat);
+        }
+        let actions = self.fleet.handle(event, Instant::now(), jitter());
+        self.perform(actions);
+    }
+
+    fn obey(&mut self, signal: Signal) {
+        let command = match signal {
+            Signal::Stop => Command::Drain,
+            Signal::Quit => Command::Stop,
+            Signal::Restart => Command::Restart,
+            Signal::MoreWorkers => Command::ScaleBy(1),
+            Signal::FewerWorkers => Command::ScaleBy(-1),
+            Signal::ReopenLogs => {
+                if let Err(error) = self.diagnostics.reopen() {
+                    tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
+                }
+                Command::ReopenLogs
+            }
+            Signal::Reload => match self.reload() {
+                Some(command) => command,
+                None => return,
             },
-            signal = signals.next() => obey(signal, &phase),
+        };
+        self.hear(Event::Command(command));
+    }
+
+    /// Reads the configuration again and puts it in force here; what the fleet has to do about it.
+    fn reload(&mut self) -> Option<Command> {
+        let new = match (self.load)() {
+            Ok(new) => new,
+            Err(problems) => {
+                tracing::error!(reason = %problems, "reload refused");
+                return None;
+            }
+        };
+        for notice in &new.notices {
+            tracing::warn!("{notice}");
+        }
+        let changes = change::changes(&self.loaded, &new);
+        let of_scope = |scope| {
+            let keys = changes.iter().filter(|change| change.scope == scope).map(|change| change.key);
+            keys.collect::<Vec<_>>().join(", ")
+        };
+        let fixed = of_scope(Scope::Instance);
+        if !fixed.is_empty() {
+            let reason = format!("these keys need a new start: {fixed}");
+            tracing::error!(reason, "reload refused");
+            return None;
+        }
+        let has_changed = |key: &str| changes.iter().any(|change| change.key == key);
+        if has_changed("log_level")
+            && let Err(error) = self.diagnostics.set_level(&new.settings.log_level)
+        {
+            tracing::warn!(%error, "the log keeps its level");
+        }
+        let rolled = of_scope(Scope::Workers);
+        let reach = if changes.is_empty() {
+            tracing::info!("reload applied: nothing is different");
+            Reach::Nobody
+        } else if rolled.is_empty() {
+            Reach::Everybody
+        } else {
+            tracing::info!(keys = rolled, "reload applied: these keys need new workers");
+            Reach::NewWorkers
+        };
+        let workers = has_changed("runtime.process_count").then(|| new.settings.runtime.process_count.get());
+        let settings = Box::new(new.settings.supervision.clone());
+        let generation = self.configuration.generation + u64::from(reach != Reach::Nobody);
+        let flags = self.configuration.flags.clone();
+        let configuration = Configuration { generation, file: new.file.clone(), flags };
+        let old = (
+            std::mem::replace(&mut self.loaded, new),
+            std::mem::replace(&mut self.configuration, configuration),
+        );
+        if reach == Reach::NewWorkers && self.previous.is_none() {
+            self.previous = Some(old);
+        }
+        Some(Command::Reload { settings, workers, reach, generation })
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(life, slot) => {
+                    if let Err(error) = self.spawn(life, slot) {
+                        let status = Status { code: None, text: format!("could not be started: {error}") };
+                        // It cannot fail: the other end is in hand as long as anything is performed.
+                        let _ = self.events.send(Event::Exited(life, status));
+                    }
+                }
+                Action::Lend(life, slot) => match self.sockets.of_slot(slot) {
+                    Ok(sockets) => {
+                        tracing::debug!(slot, "sockets lent");
+                        self.tell_with(life, Order::Lend { slot, sockets: sockets.len() }, sockets);
+                    }
+                    Err(error) => tracing::error!(slot, %error, "the sockets of a slot cannot be lent"),
+                },
+                Action::TakeBack(life, slot) => self.tell(life, Order::TakeBack { slot }),
+                Action::Ping(life) => self.tell(life, Order::Ping),
+                Action::Reload(life) => {
+                    let configuration = Box::new(self.configuration.clone());
+                    self.tell(life, Order::Reload(configuration));
+                }
+                Action::ReopenLogs(life) => self.tell(life, Order::ReopenLogs),
+                Action::Drain(life) => self.tell(life, Order::Drain),
+                Action::Stop(life) => self.tell(life, Order::Stop),
+                Action::Kill(life) => {
+                    if let Some((process, _)) = self.processes.get(&life) {
+                        process.kill();
+                    }
+                }
+                Action::RolledOut(is_complete) => {
+                    if let Some((loaded, configuration)) = self.previous.take()
+                        && !is_complete
+                    {
+                        tracing::error!("reload refused: new workers do not start with it");
+                        let generation = self.configuration.generation + 1;
+                        self.loaded = loaded;
+                        self.configuration = Configuration { generation, ..configuration };
+                    }
+                }
+                Action::CloseSockets => self.sockets.close(),
+            }
         }
     }
-    tracing::info!(cut = progress.cut, "stopped");
-    Ok(progress.ending)
-}
 
-fn obey(signal: Signal, phase: &watch::Sender<Phase>) {
-    let now = *phase.borrow();
-    match signal {
-        Signal::Stop if now == Phase::Running => {
-            tracing::info!("draining");
-            phase.send_replace(Phase::Draining);
-        }
-        Signal::Stop | Signal::Quit => {
-            phase.send_replace(Phase::Stopping);
-        }
-        other => tracing::warn!("{} is not supported yet", other.wish()),
-    }
-}
-
-/// How far the instance is.
-struct Progress {
-    ready: Vec<bool>,
-    is_up: bool,
-    living: usize,
-    cut: u64,
-    ending: Ending,
-}
-
-impl Progress {
-    fn hear(&mut self, slot: usize, news: News, phase: &watch::Sender<Phase>) {
-        match news {
-            News::Ready => {
-                self.ready[slot] = true;
-                if !self.is_up && self.ready.iter().all(|ready| *ready) {
-                    self.is_up = true;
-                    tracing::info!("ready");
-                }
+    fn spawn(&mut self, life: Life, slot: usize) -> io::Result<()> {
+        let sockets = self.sockets.of_slot(slot)?;
+        let seat = self.free_seats.pop().ok_or_else(|| {
+            io::Error::other("too many workers are still draining: there is no seat in shared memory")
+        })?;
+        let assignment = Assignment {
+            index: slot,
+            seat,
+            listeners: self.sockets.addresses().to_vec(),
+            sockets: sockets.len(),
+            configuration: self.configuration.clone(),
+        };
+        match self.origin.spawn(life, assignment, sockets, &self.events) {
+            Ok(process) => {
+                self.processes.insert(life, (process, seat));
+                Ok(())
             }
-            News::FailedAtFirst(status) => {
-                self.living -= 1;
-                if self.is_up {
-                    return;
-                }
-                tracing::error!(slot, "a worker cannot start: the instance is stopped");
-                self.ending = Ending::FirstStartFailed(status);
-                phase.send_replace(Phase::Stopping);
-            }
-            News::GivenUp => {
-                self.living -= 1;
-                if self.living == 0 {
-                    tracing::error!("no worker is left");
-                    self.ending = Ending::NoWorkers;
-                }
-            }
-            News::Ended { cut } => {
-                self.living -= 1;
-                self.cut += cut;
+            Err(error) => {
+                self.free_seats.push(seat);
+                Err(error)
             }
         }
     }
+
+    fn tell(&self, life: Life, order: Order) {
+        self.tell_with(life, order, Vec::new());
+    }
+
+    fn tell_with(&self, life: Life, order: Order, descriptors: Vec<std::os::fd::OwnedFd>) {
+        if let Some((process, _)) = self.processes.get(&life) {
+            process.tell(order, descriptors);
+        }
+    }
+}
+
+/// A number from 0 to 1 that differs from slot to slot and from time to time.
+fn jitter() -> f64 {
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.subsec_nanos());
+    f64::from(nanos % 1_000) / 1_000.0
 }
