@@ -135,10 +135,7 @@ impl<'a> Reader<'a> {
         shown: impl Fn(&T) -> String,
         convert: impl Fn(&Value) -> Result<T, String>,
     ) -> Vec<T> {
-        let written = match self.tree.get(key) {
-            None => None,
-            Some(written) => Some(members(written)),
-        };
+        let written = self.tree.get(key).map(members);
         let mut origin = Origin::Default;
         let mut values = Vec::new();
         match written {
@@ -257,9 +254,9 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0 => "0s".into(),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
 }
@@ -267,9 +264,9 @@ pub(super) fn show_duration(duration: Duration) -> String {
 pub(super) fn show_size(bytes: u64) -> String {
     match bytes {
         0 => "0".into(),
-        _ if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
-        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
         _ => bytes.to_string(),
     }
 }

@@ -18,6 +18,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use super::{
     facts::Facts,
+    members::Members,
     names::Names,
     verdict::{Permit, Refusal, RefusalKind, RuleName},
 };
@@ -35,7 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Policy {
     reports_only: bool,
-    clients: NetFilter,
+    clients: Members,
     serves_loopback: bool,
     connect_ports: Vec<u16>,
     bypass: bool,
@@ -83,8 +84,7 @@ impl Policy {
         connect_ports.sort_unstable();
         Self {
             reports_only,
-            // A filter that denies is a set: what it refuses is in it.
-            clients: NetFilter::new(clients, &[]),
+            clients: Members::new(clients),
             serves_loopback: clients.contains(&NetPattern::Set(NetSet::Loopback)),
             connect_ports,
             bypass: *local_client_bypass,
@@ -161,7 +161,7 @@ impl Policy {
 
     fn check_client(&self, client: IpAddr, is_local: bool) -> Result<(), Refusal> {
         // A client on this host that comes by another of its addresses is meant by "loopback", too.
-        if (is_local && self.serves_loopback) || self.clients.check(client).is_err() {
+        if (is_local && self.serves_loopback) || self.clients.contain(client) {
             return Ok(());
         }
         Err(Refusal { rule: CLIENTS, kind: RefusalKind::Client })
@@ -192,21 +192,7 @@ fn split(list: &str, patterns: &[DestinationPattern]) -> (Names, Vec<NetPattern>
 }
 
 fn address_rule(pattern: &NetPattern) -> RuleName {
-    let text = match pattern {
-        NetPattern::Prefix(prefix) => prefix.to_string(),
-        NetPattern::Set(set) => set_name(*set).to_owned(),
-    };
-    RuleName::entry(format!("{DENY}[{text}]").into())
-}
-
-const fn set_name(set: NetSet) -> &'static str {
-    match set {
-        NetSet::LinkLocal => "link_local",
-        NetSet::Loopback => "loopback",
-        NetSet::Metadata => "metadata",
-        NetSet::Private => "private",
-        NetSet::Special => "special",
-    }
+    RuleName::entry(format!("{DENY}[{pattern}]").into())
 }
 
 /// Whether `local_client_bypass` lifts it.

@@ -12,6 +12,7 @@
 
 pub mod acl;
 pub mod facts;
+mod members;
 mod names;
 pub mod verdict;
 

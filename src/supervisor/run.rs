@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    slot::{self, Common, News, Phase},
+    slot::{self, Instance, News, Phase},
     sockets::Sockets,
     spawn::Origin,
 };
@@ -45,7 +45,7 @@ pub fn run(loaded: &Loaded, sockets: Sockets, flags: Vec<(String, String)>) -> i
     for address in sockets.addresses() {
         tracing::info!(addr = %address, "listening");
     }
-    let common = Rc::new(Common {
+    let instance = Rc::new(Instance {
         settings: settings.supervision.clone(),
         origin: Origin::new(memory)?,
         sockets,
@@ -55,30 +55,30 @@ pub fn run(loaded: &Loaded, sockets: Sockets, flags: Vec<(String, String)>) -> i
     });
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    local.block_on(&runtime, oversee(common, slots))
+    local.block_on(&runtime, oversee(instance, slots))
 }
 
-async fn oversee(common: Rc<Common>, slots: usize) -> io::Result<Ending> {
+async fn oversee(instance: Rc<Instance>, slots: usize) -> io::Result<Ending> {
     let mut signals = Signals::new()?;
     let (phase, watched) = watch::channel(Phase::Running);
     let (tell, mut news) = mpsc::unbounded_channel();
     for index in 0..slots {
-        tokio::task::spawn_local(slot::keep(index, Rc::clone(&common), watched.clone(), tell.clone()));
+        tokio::task::spawn_local(slot::keep(index, Rc::clone(&instance), watched.clone(), tell.clone()));
     }
     drop((watched, tell));
-    let mut instance =
-        Instance { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
-    while instance.living > 0 {
+    let mut progress =
+        Progress { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
+    while progress.living > 0 {
         tokio::select! {
             told = news.recv() => match told {
-                Some((slot, told)) => instance.hear(slot, told, &phase),
+                Some((slot, told)) => progress.hear(slot, told, &phase),
                 None => break,
             },
             signal = signals.next() => obey(signal, &phase),
         }
     }
-    tracing::info!(cut = instance.cut, "stopped");
-    Ok(instance.ending)
+    tracing::info!(cut = progress.cut, "stopped");
+    Ok(progress.ending)
 }
 
 fn obey(signal: Signal, phase: &watch::Sender<Phase>) {
@@ -95,8 +95,8 @@ fn obey(signal: Signal, phase: &watch::Sender<Phase>) {
     }
 }
 
-/// What is known of the instance.
-struct Instance {
+/// How far the instance is.
+struct Progress {
     ready: Vec<bool>,
     is_up: bool,
     living: usize,
@@ -104,7 +104,7 @@ struct Instance {
     ending: Ending,
 }
 
-impl Instance {
+impl Progress {
     fn hear(&mut self, slot: usize, news: News, phase: &watch::Sender<Phase>) {
         match news {
             News::Ready => {

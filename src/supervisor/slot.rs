@@ -47,7 +47,7 @@ pub(super) enum News {
 
 /// What all slots share.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct Instance {
     pub(super) settings: SupervisionSettings,
     pub(super) origin: Origin,
     pub(super) sockets: Sockets,
@@ -68,7 +68,7 @@ struct Death {
 /// Keeps a worker in slot `index` until `phase` says otherwise.
 pub(super) async fn keep(
     index: usize,
-    common: Rc<Common>,
+    instance: Rc<Instance>,
     mut phase: watch::Receiver<Phase>,
     news: mpsc::UnboundedSender<(usize, News)>,
 ) {
@@ -76,8 +76,8 @@ pub(super) async fn keep(
     let mut was_ever_ready = false;
     let mut cut = 0;
     loop {
-        let death = live(index, &common, &mut phase, &news).await;
-        common.memory.release(index);
+        let death = live(index, &instance, &mut phase, &news).await;
+        instance.memory.release(index);
         cut += death.cut;
         was_ever_ready |= death.was_ready;
         if *phase.borrow() != Phase::Running {
@@ -89,7 +89,7 @@ pub(super) async fn keep(
             let _ = news.send((index, News::FailedAtFirst(death.status)));
             return;
         }
-        let verdict = history.died(&common.settings, Instant::now(), death.lived, death.status, jitter());
+        let verdict = history.died(&instance.settings, Instant::now(), death.lived, death.status, jitter());
         match verdict {
             Verdict::Respawn(delay) => {
                 tracing::info!(slot = index, delay = ?delay, "worker respawn scheduled");
@@ -113,7 +113,7 @@ pub(super) async fn keep(
 /// One worker's life, from its start to its end.
 async fn live(
     index: usize,
-    common: &Common,
+    instance: &Instance,
     phase: &mut watch::Receiver<Phase>,
     news: &mpsc::UnboundedSender<(usize, News)>,
 ) -> Death {
@@ -121,11 +121,11 @@ async fn live(
     let assignment = Assignment {
         index,
         seat: index,
-        listeners: common.sockets.addresses().to_vec(),
-        file: common.file.clone(),
-        flags: common.flags.clone(),
+        listeners: instance.sockets.addresses().to_vec(),
+        file: instance.file.clone(),
+        flags: instance.flags.clone(),
     };
-    let mut process = match spawn(&common.origin, assignment, &common.sockets) {
+    let mut process = match spawn(&instance.origin, assignment, &instance.sockets) {
         Ok(process) => process,
         Err(error) => {
             let text = format!("could not be started: {error}");
@@ -133,7 +133,7 @@ async fn live(
         }
     };
     let mut watched = Watched { was_ready: false, cut: 0 };
-    watched.watch(index, &mut process, common, phase, news).await;
+    watched.watch(index, &mut process, instance, phase, news).await;
     let status = process.child.wait().await;
     let (status, text) = match status {
         Ok(status) => (status.code(), status.to_string()),
@@ -155,11 +155,11 @@ impl Watched {
         &mut self,
         index: usize,
         process: &mut Process,
-        common: &Common,
+        instance: &Instance,
         phase: &mut watch::Receiver<Phase>,
         news: &mpsc::UnboundedSender<(usize, News)>,
     ) {
-        let settings = &common.settings;
+        let settings = &instance.settings;
         let mut beat = interval(settings.heartbeat_timeout / 4);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();

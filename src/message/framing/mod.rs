@@ -11,4 +11,4 @@ mod response;
 
 pub use chunk_scan::{ChunkError, ChunkLimits, ChunkScan, Fed};
 pub use request::{Framing, FramingError, check_host, request_framing};
-pub use response::{ResponseBody, ResponseError, ResponseFraming, response_framing};
+pub use response::{ResponseBody, ResponseError, ResponseFraming, drop_forbidden_lengths, response_framing};

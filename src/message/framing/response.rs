@@ -3,7 +3,10 @@
 //! Must not know the client. A response that two readers could read differently is either made plain (RFC 9112 6.3
 //! says how) and its connection given up, or refused as a whole.
 
-use http::{Method, StatusCode, Version};
+use http::{
+    HeaderMap, Method, StatusCode, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 
 use super::length::{Coding, content_length};
 use crate::message::list;
@@ -81,8 +84,7 @@ pub fn response_framing<'a>(
     }
     if has_no_body(method, status) {
         // 1xx and 204 may not carry either field (RFC 9110 8.6, RFC 9112 6.1): an origin that does may also send a body.
-        let forbids = status.is_informational() || status == StatusCode::NO_CONTENT;
-        let reusable = !forbids || (coding == Coding::Absent && length.unwrap_or(0) == 0);
+        let reusable = !forbids_length(status) || (coding == Coding::Absent && length.unwrap_or(0) == 0);
         return Ok(ResponseFraming { body: ResponseBody::None, reusable });
     }
     match coding {
@@ -96,9 +98,21 @@ pub fn response_framing<'a>(
     }
 }
 
+/// Take from a response that is sent on the length that its status forbids (RFC 9110 8.6, RFC 9112 6.1): both fields from 1xx
+/// and 204. HEAD and 304 keep theirs, as it is the length of something else.
+pub fn drop_forbidden_lengths(status: StatusCode, headers: &mut HeaderMap) {
+    if forbids_length(status) {
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+    }
+}
+
+fn forbids_length(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT
+}
+
 fn has_no_body(method: &Method, status: StatusCode) -> bool {
-    status.is_informational()
-        || status == StatusCode::NO_CONTENT
+    forbids_length(status)
         || status == StatusCode::NOT_MODIFIED
         || *method == Method::HEAD
         || (*method == Method::CONNECT && status.is_success())
@@ -191,6 +205,17 @@ mod tests {
             let pairs = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let status = StatusCode::from_u16(*status).unwrap();
             assert_eq!(response_framing(method, status, *version, pairs), *expected, "{row} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn forbidden_lengths_are_dropped_c43() {
+        for (status, left) in [(204, 0), (103, 0), (304, 2), (200, 2)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, http::HeaderValue::from_static("9"));
+            headers.insert(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+            drop_forbidden_lengths(StatusCode::from_u16(status).unwrap(), &mut headers);
+            assert_eq!(headers.len(), left, "C43 {status}");
         }
     }
 }

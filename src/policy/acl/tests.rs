@@ -72,6 +72,7 @@ fn with_the_defaults_a_client_on_this_host_can_do_everything_and_no_other_anythi
             ("203.0.113.5", "GET", true, "a.test:80", "+access.local_client_bypass"),
             ("::ffff:127.0.0.1", "GET", true, "a.test:80", "+access.local_client_bypass"),
             ("203.0.113.5", "GET", false, "a.test:80", "-access.clients Client"),
+            ("2002:7f00:1::1", "GET", false, "a.test:80", "-access.clients Client"),
             ("10.0.0.1", "CONNECT", false, "a.test:443", "-access.clients Client"),
         ],
     );
