@@ -230,7 +230,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             match action {
                 Action::Spawn(life, slot) => {
                     if let Err(error) = self.spawn(life, slot) {
-                        let status = Status { code: None, text: format!("could not be started: {error}") };
+                        let status = Status { code: Some(1), text: format!("could not be started: {error}") };
                         // It cannot fail: the other end is in hand as long as anything is performed.
                         let _ = self.events.send(Event::Exited(life, status));
                     }
