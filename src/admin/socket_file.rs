@@ -39,6 +39,14 @@ pub enum SocketFileError {
     NoSocket(PathBuf),
 }
 
+impl SocketFileError {
+    /// Whether the operating system forbids it, as opposed to: it cannot be had at all.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// The socket. Dropped, its name is gone.
 #[derive(Debug)]
 pub struct SocketFile {

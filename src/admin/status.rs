@@ -2,10 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::shared_memory::Counters;
 
 /// The whole instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +112,23 @@ pub struct Totals {
     pub tunnels_active: u64,
     /// Tunnels that were opened.
     pub tunnels_total: u64,
+}
+
+impl Totals {
+    /// The sums over these counters. Restarts and rates are not in them.
+    pub fn of<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Self {
+        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+        counters.into_iter().fold(Self::default(), |sum, counters| Self {
+            connections_active: sum.connections_active
+                + positive(counters.connections_active.load(Ordering::Relaxed)),
+            connections_total: sum.connections_total + counters.connections_total.load(Ordering::Relaxed),
+            requests_total: sum.requests_total
+                + counters.requests.iter().flatten().map(|count| count.load(Ordering::Relaxed)).sum::<u64>(),
+            tunnels_active: sum.tunnels_active + positive(counters.tunnels_active.load(Ordering::Relaxed)),
+            tunnels_total: sum.tunnels_total + counters.tunnels_total.load(Ordering::Relaxed),
+            ..sum
+        })
+    }
 }
 
 impl WorkerState {

@@ -132,10 +132,17 @@ fn find_group(name: &str) -> Result<Gid, PrivilegesError> {
     found.map(|group| group.gid).ok_or_else(|| PrivilegesError::NoGroup(name.to_owned()))
 }
 
-/// No program that this process starts gets more rights than it has itself, whatever bits its file carries. Where the
-/// system cannot promise that, nothing is changed.
+/// Whoever is not root keeps no capability of root that came along, and no program that this process starts gets more
+/// rights than it has itself, whatever bits its file carries. Where the system cannot promise that, nothing is changed.
 #[cfg(target_os = "linux")]
 pub fn forbid_gaining() {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+    if !is_root() {
+        let none = CapabilitySet::empty();
+        let _ = rustix::thread::clear_ambient_capability_set();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        let _ = rustix::thread::set_capabilities(None, sets);
+    }
     let _ = rustix::thread::set_no_new_privs(true);
 }
 
