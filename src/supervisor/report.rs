@@ -105,22 +105,21 @@ impl Reporter {
                     tunnels_active: 0,
                     memory_bytes: 0,
                 };
-                running.map_or(blank.clone(), |running| {
-                    let totals = Totals::of([running.seat.counters()]);
-                    let before = &running.before;
-                    let pid = running.process.pid();
-                    WorkerStatus {
-                        pid,
-                        generation: running.generation,
-                        connections_active: totals.connections_active,
-                        connections_total: totals.connections_total.saturating_sub(before.connections_total),
-                        requests_total: totals.requests_total.saturating_sub(before.requests_total),
-                        requests_per_second: running.rate.per_second(now, totals.requests_total),
-                        tunnels_active: totals.tunnels_active,
-                        memory_bytes: pid.map_or(0, memory::resident),
-                        ..blank
-                    }
-                })
+                let Some(running) = running else { return blank };
+                let totals = Totals::of([running.seat.counters()]);
+                let before = &running.before;
+                let pid = running.process.pid();
+                WorkerStatus {
+                    pid,
+                    generation: running.generation,
+                    connections_active: totals.connections_active,
+                    connections_total: totals.connections_total.saturating_sub(before.connections_total),
+                    requests_total: totals.requests_total.saturating_sub(before.requests_total),
+                    requests_per_second: running.rate.per_second(now, totals.requests_total),
+                    tunnels_active: totals.tunnels_active,
+                    memory_bytes: pid.map_or(0, memory::resident),
+                    ..blank
+                }
             })
             .collect();
         let whole = self.whole(circumstances.segment);
