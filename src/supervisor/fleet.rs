@@ -458,9 +458,11 @@ impl Fleet {
 
     /// Lets a worker finish what it has.
     fn retire(&mut self, life: Life, now: Instant) {
-        let Some(worker) = self.workers.get_mut(&life) else { return };
         // It ends with the configuration that it has.
-        self.reloading.1.remove(&life);
+        if self.reloading.1.remove(&life) {
+            self.finish_reload();
+        }
+        let Some(worker) = self.workers.get_mut(&life) else { return };
         match worker.state {
             State::Starting => self.kill(life),
             State::Ready(_) => {
@@ -474,6 +476,7 @@ impl Fleet {
     fn drain(&mut self, now: Instant) {
         self.phase = Phase::Draining;
         self.rollout.abort();
+        self.reloading.1.clear();
         for life in self.workers.keys().copied().collect::<Vec<_>>() {
             self.retire(life, now);
         }
