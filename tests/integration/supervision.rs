@@ -89,7 +89,7 @@ fn a_worker_that_hangs_is_helped_out_and_replaced() {
 
 #[test]
 fn rolling_restarts_lose_nothing() {
-    let proxy = workers(3).set("supervision.shutdown_timeout", "5s").start();
+    let proxy = workers(3).start();
     let (origin, echo) = (Origin::ok(), Origin::echo());
     let mut tunnel = proxy.client();
     tunnel.tunnel(&echo.authority());
