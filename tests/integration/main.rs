@@ -20,6 +20,7 @@ mod drain;
 mod errors;
 mod framing;
 mod hop_by_hop;
+mod install;
 mod limits;
 mod local_answers;
 mod logs;
