@@ -37,7 +37,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(code: u8, error: impl ToString) -> Self {
+    fn new(code: u8, error: impl std::fmt::Display) -> Self {
         Self { code, text: error.to_string() }
     }
 }

@@ -353,7 +353,7 @@ impl<'a> Race<'a> {
                     Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
                     Poll::Ready(Err(error)) => {
                         drop(self.running.swap_remove(at));
-                        self.failed.get_or_insert(error.into());
+                        self.failed.get_or_insert_with(|| error.into());
                         any_failed = true;
                     }
                     Poll::Pending => at += 1,

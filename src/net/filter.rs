@@ -146,8 +146,10 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<[Ipv4Addr; 2]> {
         // Unspecified and loopback are no IPv4 addresses.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         // Compatible, mapped, translated (RFC 4291 section 2.5.5, RFC 2765 section 2.1), NAT64 (RFC 6052, RFC 8215).
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => Some([last; 2]),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some([last; 2]),
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, 1, ..] => Some([last; 2]),
         [0x2002, ..] => Some([at(1); 2]),
         [0x2001, 0, ..] => Some([at(2), Ipv4Addr::from_bits(!last.to_bits())]),
         _ => None,

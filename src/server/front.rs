@@ -219,10 +219,11 @@ impl Front {
                 if facts.version == Version::HTTP_10 {
                     self.status_line = Some(0);
                 }
-                let framing = facts.framing;
+                let (framing, http10) = (facts.framing, facts.version == Version::HTTP_10);
                 let head = RequestHead::new(raw.clone(), facts, started);
                 self.wire.set_head(head);
-                self.phase = Phase::Deliver(raw, framing);
+                let shown = if http10 { without_keep_alive(&raw) } else { raw };
+                self.phase = Phase::Deliver(shown, framing);
             }
             Err(error) => {
                 self.refused = Some(RefusedHead { fault: Fault::Head(error), raw, started });
@@ -388,6 +389,26 @@ impl Front {
         self.status_line = Some(at + written.min(OWN.len() - at));
         Poll::Ready(Ok(written))
     }
+}
+
+/// The head of an HTTP/1.0 request as hyper gets it: `keep-alive` is `close`, for a proxy must not keep a connection with such
+/// a client (RFC 9112 section C.2.2), and hyper would.
+fn without_keep_alive(raw: &Bytes) -> Bytes {
+    const WISH: &[u8] = b"keep-alive";
+    const ANSWER: &[u8; WISH.len()] = b"close     ";
+    const FIELD: &[u8] = b"connection:";
+    let mut head = raw.to_vec();
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        if line.len() < FIELD.len() || !line[..FIELD.len()].eq_ignore_ascii_case(FIELD) {
+            continue;
+        }
+        for at in FIELD.len()..=line.len().saturating_sub(WISH.len()) {
+            if line[at..at + WISH.len()].eq_ignore_ascii_case(WISH) {
+                line[at..at + WISH.len()].copy_from_slice(ANSWER);
+            }
+        }
+    }
+    head.into()
 }
 
 impl Read for Front {

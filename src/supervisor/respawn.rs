@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_but_never_beyond_the_longest() {
-        let delay = |respawns, jitter| super::delay(&settings(), respawns, jitter).as_millis();
-        assert_eq!((delay(1, 0.0), delay(1, 1.0), delay(9, 1.0)), (1000, 1200, 5000));
+        let millis = |respawns, jitter| delay(&settings(), respawns, jitter).as_millis();
+        assert_eq!((millis(1, 0.0), millis(1, 1.0), millis(9, 1.0)), (1000, 1200, 5000));
     }
 }

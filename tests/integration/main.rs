@@ -8,12 +8,26 @@
 
 mod support;
 
+mod access;
+mod auth;
+mod basics;
+mod big;
 mod bodies;
+mod config;
 mod connect;
+mod dns;
+mod drain;
+mod errors;
 mod framing;
 mod hop_by_hop;
+mod limits;
+mod local_answers;
+mod logs;
+mod modes;
 mod pooling;
 mod responses;
 mod target;
+mod timeouts;
 mod traces;
+mod tunnels;
 mod upgrade;

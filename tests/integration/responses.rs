@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Config, Mode, Origin, Proxy, head, in_every_mode};
+use crate::support::{Config, Mode, Origin, Proxy, head, in_every_mode, pause};
 
 in_every_mode! {
     c47_http_1_0_client_gets_our_version_and_a_close,
@@ -201,7 +201,7 @@ fn c56_pipelined_requests_are_answered_in_order(mode: Mode) {
         loop {
             let request = conn.read_request()?;
             if request.head.target() == "/2" {
-                thread::park_timeout(Duration::from_millis(300));
+                pause(Duration::from_millis(300));
             }
             conn.answer(request.head.target())?;
         }

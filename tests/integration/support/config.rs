@@ -121,10 +121,6 @@ impl Config {
         self
     }
 
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.folder
-    }
-
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(self) -> Proxy {

@@ -34,17 +34,17 @@ mod wait;
 mod wire;
 
 pub(crate) use self::{
-    answer::{Answer, ProxyStatus},
+    answer::Answer,
     black_hole::BlackHole,
     client::Client,
     config::{Config, Finished, Mode},
     folder::Folder,
     head::{Head, head},
     name_server::{NameServer, Reply},
-    origin::{Conn, Origin, Request},
+    origin::{Conn, Origin},
     proxy::Proxy,
     tls_origin::TlsOrigin,
-    wait::{PATIENCE, eventually, within},
+    wait::{PATIENCE, eventually, pause, within},
     wire::{Body, End, Wire},
 };
 

@@ -3,7 +3,10 @@
 use std::fs;
 
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{self, Signal},
+    },
     unistd::Pid,
 };
 
@@ -44,6 +47,13 @@ pub(crate) fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let arguments: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     arguments.join(" ").trim_end().to_owned()
+}
+
+/// Raises this process's soft limit of open files to the hard one; returns what it is then.
+pub(crate) fn raise_file_limit() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit is allowed");
+    hard
 }
 
 /// Resident memory in bytes.

@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -27,6 +27,7 @@ pub(crate) struct Proxy {
     folder: Folder,
     child: Child,
     exited: Option<ExitStatus>,
+    stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
     addr: SocketAddr,
 }
@@ -40,18 +41,14 @@ impl Proxy {
 
     #[track_caller]
     pub(super) fn start(config: Config) -> Self {
-        let mut child =
-            config.command().stdout(Stdio::null()).process_group(0).spawn().expect("the binary runs");
+        let mut child = config.command().process_group(0).spawn().expect("the binary runs");
+        let stdout = collect(child.stdout.take().expect("it was asked for"));
         let stderr = collect(child.stderr.take().expect("it was asked for"));
         let addr = SocketAddr::from(([0, 0, 0, 0], 0));
         let Config { mode, folder, .. } = config;
-        let mut proxy = Self { mode, folder, child, exited: None, stderr, addr };
+        let mut proxy = Self { mode, folder, child, exited: None, stdout, stderr, addr };
         proxy.addr = eventually("the proxy says `listening` and `ready`", || proxy.ready_addr());
         proxy
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
     }
 
     /// Where it listens.
@@ -148,6 +145,11 @@ impl Proxy {
     /// Everything it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Everything it wrote to standard output so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
     }
 
     /// The lines that say `message`.

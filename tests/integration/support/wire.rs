@@ -87,6 +87,11 @@ impl Wire {
         &self.buffer
     }
 
+    /// Throws away what was received and not yet read; returns how much it was. What follows is read from the stream.
+    pub(crate) fn take_buffered(&mut self) -> usize {
+        std::mem::take(&mut self.buffer).len()
+    }
+
     /// Receives once into the buffer; 0 at the end of the stream.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
         let mut bytes = [0; 16 * 1024];
