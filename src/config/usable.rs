@@ -125,6 +125,6 @@ mod tests {
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
         // Root may write anywhere, and then there is nothing to complain of.
         let is_barred = fs::write(locked.join("probe"), "x").is_err();
-        assert_eq!(examined(directory.path(), "locked/new/proxy.log", "access.log") != "", is_barred);
+        assert_eq!(!examined(directory.path(), "locked/new/proxy.log", "access.log").is_empty(), is_barred);
     }
 }
