@@ -421,7 +421,7 @@ fn every_printed_value_says_where_it_comes_from() {
     let printed = show(&load(&sources).unwrap());
     for (start, end) in [
         ("log_level: \"warn\" ", "# flag --log-level"),
-        ("  max_headers: 50 ", "# my.yml:2"),
+        ("  max_headers: 50 ", "# file my.yml:2"),
         ("  connect: 5s ", "# environment PROXY_TIMEOUTS__CONNECT"),
         ("    deny: [\"special\"] ", "# default"),
     ] {
