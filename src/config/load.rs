@@ -157,6 +157,13 @@ fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
     };
     for (name, entry) in entries {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if name.contains('.') {
+            // Nobody would find it: a path is walked name by name.
+            let known = KEYS.contains(&key.as_str());
+            let hint = if known { "; a section with the key in it is accepted" } else { "" };
+            problems.add(&entry.origin, &key, format!("unknown key: a name has no dot{hint}"));
+            continue;
+        }
         if KEYS.contains(&key.as_str()) {
             continue;
         }

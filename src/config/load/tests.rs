@@ -41,6 +41,16 @@ fn five_mistakes_are_five_problems() {
 }
 
 #[test]
+fn a_path_written_as_one_name_is_not_passed_over() {
+    for text in ["timeouts.connect: 5s\n", "access:\n  destinations.deny: []\n"] {
+        let all = problems(text, &[]);
+        assert!(all.contains("unknown key: a name has no dot; a section"), "{all}");
+    }
+    let all = problems("a.b: 1\n", &[]);
+    assert!(all.ends_with("config.yml:1: a.b: unknown key: a name has no dot"), "{all}");
+}
+
+#[test]
 fn all_sources_are_reported_together() {
     let all = problems(
         "dns: { cache_size: no }\n",
