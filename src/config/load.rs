@@ -183,4 +183,6 @@ fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

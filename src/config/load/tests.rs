@@ -161,20 +161,3 @@ fn contradictions_are_problems() {
         assert!(load_text(text, &[]).is_err(), "{text}");
     }
 }
-
-#[test]
-fn the_manual_is_complete_and_true() {
-    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yml")).unwrap();
-    for key in KEYS {
-        let name = key.rsplit('.').next().unwrap();
-        assert!(manual.contains(&format!("{name}:")), "config.yml says nothing of {key}");
-    }
-    let shipped = load_text(&manual, &[]).unwrap();
-    assert_eq!(shipped.notices, Vec::<String>::new());
-    let mut expected =
-        load_text("runtime: { mode: multi_process, worker_threads: null, process_count: 4 }", &[])
-            .unwrap()
-            .settings;
-    expected.runtime.worker_threads = shipped.settings.runtime.worker_threads;
-    assert_eq!(shipped.settings, expected, "apart from the mode, the shipped values are the defaults");
-}
