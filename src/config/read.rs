@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     keys::UNBUILT,
-    reader::{Reader, quoted, socket_address, text, whole},
+    reader::{Reader, quoted, show_duration, socket_address, text, whole},
     settings::{
         AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, ClientAddress, DestinationPattern,
         DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
@@ -83,6 +83,10 @@ fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
             reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
         }
     }
+    if addresses.is_empty() && !reader.problems.concern("listen_addr") {
+        reader.problem("listen_addr", "found an empty list; at least one address is accepted");
+    }
+    // Never empty, whatever is reported.
     if addresses.is_empty() { default } else { addresses }
 }
 
@@ -188,19 +192,27 @@ fn upstream(reader: &mut Reader<'_>) -> UpstreamSettings {
 }
 
 fn dns(reader: &mut Reader<'_>) -> DnsSettings {
-    let is_null = matches!(reader.origin("dns.servers"), super::problem::Origin::Default);
-    let servers = reader.list(
+    let servers = reader.list_or_null(
         "dns.servers",
-        Vec::new(),
         |server: &SocketAddr| quoted(&server.to_string()),
         |value| {
             let text = text(value).unwrap_or_default();
             let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-            bare.or_else(|_| text.parse()).map_err(|_| "an address with or without a port is accepted".into())
+            let server = bare.or_else(|_| text.parse::<SocketAddr>());
+            server
+                .ok()
+                .filter(|server| server.port() != 0)
+                .ok_or_else(|| "an address with or without a port is accepted".into())
         },
     );
+    if servers.as_ref().is_some_and(Vec::is_empty) && !reader.problems.concern("dns.servers") {
+        reader.problem(
+            "dns.servers",
+            "found an empty list; at least one is accepted, or null for the system's",
+        );
+    }
     DnsSettings {
-        servers: (!is_null && !servers.is_empty()).then_some(servers),
+        servers,
         cache_size: NonZeroUsize::new(reader.number("dns.cache_size", 10_000, 1..=10_000_000) as usize)
             .unwrap_or(NonZeroUsize::MIN),
         negative_ttl: reader.duration("dns.negative_ttl", 5 * SECOND, Duration::ZERO..=DAY),
@@ -307,17 +319,29 @@ fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Op
 }
 
 fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
-    let supervision = &settings.supervision;
-    if supervision.restart_delay > supervision.restart_delay_max {
-        reader.problem(
-            "supervision.restart_delay_max",
-            "is shorter than supervision.restart_delay; at least as long is accepted",
+    let (delay, most) = (settings.supervision.restart_delay, settings.supervision.restart_delay_max);
+    if delay > most {
+        let (delay, most) = (show_duration(delay), show_duration(most));
+        reader.contradiction(
+            ["supervision.restart_delay", "supervision.restart_delay_max"],
+            format!("supervision.restart_delay is {delay} and restart_delay_max is {most}; at most that is accepted"),
         );
     }
-    if settings.upstream.max_idle_per_host > settings.upstream.max_idle {
-        reader.problem(
-            "upstream.max_idle",
-            "is smaller than upstream.max_idle_per_host; at least as many is accepted",
+    let (per_host, all) = (settings.upstream.max_idle_per_host, settings.upstream.max_idle);
+    if per_host > all {
+        reader.contradiction(
+            ["upstream.max_idle_per_host", "upstream.max_idle"],
+            format!(
+                "upstream.max_idle_per_host is {per_host} and max_idle is {all}; at most that is accepted"
+            ),
+        );
+    }
+    if let (Some(log), AccessLogTarget::File(access)) = (&settings.logging.file, &settings.access_log.file)
+        && log == access
+    {
+        reader.contradiction(
+            ["access_log.file", "logging.file"],
+            format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
         );
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());

@@ -161,3 +161,164 @@ fn contradictions_are_problems() {
         assert!(load_text(text, &[]).is_err(), "{text}");
     }
 }
+
+#[test]
+fn nothing_is_not_the_empty_list() {
+    for (text, key) in [
+        (
+            "access: { destinations: { deny: } }",
+            "access.destinations.deny: found null; a list is accepted, [] for none",
+        ),
+        ("access:\n  clients:\n", "access.clients: found null"),
+        ("listen_addr: []", "listen_addr: found an empty list; at least one address is accepted"),
+        ("listen_addr: null", "listen_addr: found null"),
+        ("dns: { servers: [] }", "dns.servers: found an empty list; at least one is accepted, or null"),
+        ("dns: { servers: [\"192.0.2.53:0\"] }", "dns.servers: found \"192.0.2.53:0\""),
+    ] {
+        let all = problems(text, &[]);
+        assert!(all.contains(key) && all.lines().count() == 1, "{text}: {all}");
+    }
+    for (name, key) in
+        [("PROXY_PROCESS_COUNT", "runtime.process_count"), ("PROXY_ACCESS__CLIENTS", "access.clients")]
+    {
+        let all = problems("", &[(name, "")]);
+        assert!(all.starts_with(&format!("environment {name}: {key}: found an empty text; ")), "{all}");
+    }
+    let none =
+        "access: { clients: [], connect_ports: [], destinations: { deny: [] } }\ndns: { servers: null }";
+    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, []);
+}
+
+#[test]
+fn an_override_hides_no_problem() {
+    let text = "limits: 5\ntimeouts: { connect: fast }\naccess: { connect_ports: [x] }\n";
+    let environment = [
+        ("PROXY_LIMITS__MAX_HEADERS", "3"),
+        ("PROXY_TIMEOUTS__CONNECT", "5s"),
+        ("PROXY_ACCESS__CONNECT_PORTS", "443,y"),
+    ];
+    let all = problems(text, &environment);
+    let places: Vec<_> = all.lines().map(|line| line.split(": found").next().unwrap()).collect();
+    assert_eq!(places.len(), 4, "{all}");
+    for (place, expected) in places.iter().zip([
+        ":1: limits",
+        ":2: timeouts.connect",
+        ":3: access.connect_ports",
+        "environment PROXY_ACCESS__CONNECT_PORTS: access.connect_ports",
+    ]) {
+        assert!(place.ends_with(expected), "{expected}: {all}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_where_it_stands_with_what_may_be_meant() {
+    for (text, expected) in [
+        ("listn:\n  backlog: 5\n", ":1: listn: unknown key; is listen meant?"),
+        ("listen:\n  backlogg:\n    - 5\n", ":2: listen.backlogg: unknown key; is listen.backlog meant?"),
+        ("process_count: 3", ":1: process_count: unknown key; is runtime.process_count meant?"),
+        ("file: x", ":1: file: unknown key; is logging.file or access_log.file meant?"),
+        ("timeouts: { conect: 1s }", ":1: timeouts.conect: unknown key; is timeouts.connect meant?"),
+        ("<<: { log_level: warn }", ":1: <<: unknown key"),
+        ("zzz: 1", ":1: zzz: unknown key"),
+    ] {
+        let all = problems(text, &[]);
+        assert!(all.ends_with(expected), "{expected}: {all}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_leaves_the_other_sources_to_be_looked_at() {
+    for text in ["limits:\n\tmax_headers: 5\n", "- a\n", "just text", "a: 1\n---\nb: 2\n"] {
+        let all = problems(text, &[("PROXY_TIMEOUTS__CONNECT", "fast")]);
+        assert_eq!(all.lines().count(), 2, "{all}");
+        assert!(all.contains("\nenvironment PROXY_TIMEOUTS__CONNECT"), "{all}");
+    }
+    let all = problems("limits: { max_headers: 5, max_headers: 6 }\nuser: x\n", &[]);
+    assert!(all.contains("max_headers: is there twice") && all.contains(":2: user: "), "{all}");
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yml");
+    let answer = |path: &Path| {
+        load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err().to_string()
+    };
+    fs::write(&path, [0xff, 0xfe, b'a', 0]).unwrap();
+    assert!(answer(&path).ends_with("config.yml is no text in UTF-8"), "{}", answer(&path));
+    fs::write(&path, "#".repeat(MAX_TEXT + 1)).unwrap();
+    assert!(answer(&path).ends_with("cannot be read: it is larger than 4 MiB"), "{}", answer(&path));
+    assert!(answer(directory.path()).contains("cannot be read"), "{}", answer(directory.path()));
+    fs::write(&path, "\u{feff}log_level: \"warn\"\r\n").unwrap();
+    assert_eq!(load(&Sources { file: Some(path), ..Sources::default() }).unwrap().settings.log_level, "warn");
+}
+
+#[test]
+fn variables_that_mean_nothing_are_told_with_what_may_be_meant() {
+    for (name, hint) in [
+        ("PROXY_FOO", ""),
+        ("PROXY_LISTEN", " (is PROXY_LISTEN_ADDR meant?)"),
+        ("PROXY_LISTEN_ADR", " (is PROXY_LISTEN_ADDR meant?)"),
+        ("PROXY_TIMEOUTS_CONNECT", " (is PROXY_TIMEOUTS__CONNECT meant?)"),
+        ("PROXY_timeouts__connect", " (is PROXY_TIMEOUTS__CONNECT meant?)"),
+        ("PROXY_CONFIGS", " (is PROXY_CONFIG meant?)"),
+        ("PROXY_PROCESS_COUNTS", " (is PROXY_PROCESS_COUNT meant?)"),
+    ] {
+        let loaded = load_text("", &[(name, "1s")]).unwrap();
+        assert_eq!(loaded.notices, [format!("the environment variable {name} means nothing here{hint}")]);
+    }
+}
+
+#[test]
+fn ranges_and_forms() {
+    for (text, is_accepted) in [
+        ("timeouts: { connect: 1ms }", true),
+        ("timeouts: { connect: 0 }", false),
+        ("timeouts: { connect: -5 }", false),
+        ("timeouts: { connect: .inf }", false),
+        ("timeouts: { connect: 1500us }", false),
+        ("timeouts: { connect: 31d }", false),
+        ("dns: { negative_ttl: 0 }", true),
+        ("limits: { max_header_bytes: 1KiB }", true),
+        ("limits: { max_header_bytes: 1023 }", false),
+        ("limits: { max_header_bytes: 64kb }", false),
+        ("limits: { max_body_size: 1.5MiB }", false),
+        ("limits: { max_body_size: 99999999999GiB }", false),
+        ("limits: { max_connections: 0 }", true),
+        ("limits: { max_connections: 4294967296 }", false),
+        ("runtime: { process_count: null, worker_threads: null }", true),
+        ("runtime: { process_count: 4.0 }", false),
+        ("runtime: { process_count: \"4\" }", false),
+        ("runtime: { process_count: 257 }", false),
+        ("runtime: { mode: }", false),
+        ("runtime: { use_reuseport: yes }", true),
+        ("runtime: { use_reuseport: 1 }", false),
+        ("log_level: off", true),
+        ("log_level: \"info,rust_forward_proxy::net=debug\"", true),
+        ("log_level: \"info,hyper=debgu\"", false),
+        ("log_level: hyper", false),
+        ("forwarding: { via: no }", true),
+        ("forwarding: { via: \"a b\" }", false),
+        ("listen_addr: \"localhost:8080\"", false),
+        ("listen_addr: \"127.0.0.1:65536\"", false),
+        ("listen_addr: [\"127.0.0.1:0\", \"127.0.0.1:0\"]", true),
+        ("listen_addr: [\"0.0.0.0:80\", \"[::]:80\"]", true),
+        ("access: { destinations: { deny: [\"*.example.com\"] } }", false),
+        ("access: { destinations: { deny: [\"a.test:80\"] } }", false),
+        ("access: { clients: [\"10.0.0.0/33\"] }", false),
+        ("upstream: { max_idle_per_host: 2000 }", false),
+        ("logging: { file: \"logs/access.log\" }", false),
+        ("tls:", true),
+    ] {
+        let result = load_text(text, &[]).map(|_| ());
+        assert_eq!(result.is_ok(), is_accepted, "{text}: {result:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_by_itself_contradicts_nothing() {
+    let all = problems("supervision: { restart_delay: x, restart_delay_max: 500ms }", &[]);
+    assert_eq!(all.lines().count(), 1, "{all}");
+    let all = problems("upstream: { max_idle_per_host: 2000 }", &[]);
+    assert!(all.contains(":1: upstream.max_idle_per_host: ") && all.contains("max_idle is 1000"), "{all}");
+}
