@@ -322,3 +322,22 @@ fn what_is_wrong_by_itself_contradicts_nothing() {
     let all = problems("upstream: { max_idle_per_host: 2000 }", &[]);
     assert!(all.contains(":1: upstream.max_idle_per_host: ") && all.contains("max_idle is 1000"), "{all}");
 }
+
+#[test]
+fn variables_that_are_no_text() {
+    let all = problems("", &[("PROXY_LOGGING__FILE", "a\u{fffd}.log"), ("OTHER", "\u{fffd}")]);
+    let expected =
+        "environment PROXY_LOGGING__FILE: logging.file: is no text in UTF-8; such a text is accepted";
+    assert_eq!(all, expected);
+    let nameless = vec![("PROXY_CONFIG".to_owned(), String::new())];
+    let all = load(&Sources { environment: nameless, ..Sources::default() }).unwrap_err().to_string();
+    assert_eq!(all, "environment PROXY_CONFIG: found an empty text; the path of a file is accepted");
+}
+
+#[test]
+fn a_large_file_of_another_program_has_its_answer_soon() {
+    let text: String = (0..20_000).map(|number| format!("log_levl{number}: 1\n")).collect();
+    let all = problems(&text, &[]);
+    assert_eq!(all.lines().count(), 20_000);
+    assert_eq!(all.matches("meant?").count(), MAX_HINTS);
+}
