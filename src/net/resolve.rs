@@ -3,9 +3,10 @@
 //! Cache, retries and the merging of equal questions are hickory-resolver's. Must not know what an address is for.
 
 use std::{
+    collections::HashMap,
     fs,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -35,7 +36,7 @@ pub struct ResolverOptions {
 }
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4.
     Ipv4,
@@ -77,6 +78,7 @@ pub struct ResolverError(String);
 pub struct Resolver {
     dns: TokioResolver,
     hosts: Arc<Mutex<HostsFile>>,
+    failures: Arc<Mutex<Failures>>,
 }
 
 impl Resolver {
@@ -100,7 +102,9 @@ impl Resolver {
         // Looked at in here, so that a name in the hosts file is never asked of DNS in the other family.
         opts.use_hosts_file = ResolveHosts::Never;
         let dns = builder.build().map_err(|error| ResolverError(error.to_string()))?;
-        Ok(Self { dns, hosts: Arc::default() })
+        let failures =
+            Failures { known: HashMap::new(), most: options.cache_size, ttl: options.negative_ttl };
+        Ok(Self { dns, hosts: Arc::default(), failures: Arc::new(Mutex::new(failures)) })
     }
 
     /// What the hosts file says of `name`, and the loopback addresses for `localhost` and all below it (RFC 6761 section 6.3).
@@ -125,6 +129,19 @@ impl Resolver {
     ///
     /// When there is none; why is in the error. Dropping the future leaves other callers' questions alone.
     pub async fn lookup(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
+        if let Some(error) = self.failures().find(name, family) {
+            return Err(error);
+        }
+        let found = self.ask(name, family).await;
+        if let Err(error) = &found
+            && *error != ResolveError::Timeout
+        {
+            self.failures().keep(name, family, error.clone());
+        }
+        found
+    }
+
+    async fn ask(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
         let name = Name::from_utf8(name).map_err(|_| ResolveError::BadName)?;
         let record_type = match family {
             Family::Ipv4 => RecordType::A,
@@ -133,6 +150,10 @@ impl Resolver {
         let answer = self.dns.lookup(name, record_type).await.map_err(|error| explain(&error))?;
         let found: Vec<_> = answer.answers().iter().filter_map(|record| address(&record.data)).collect();
         if found.is_empty() { Err(ResolveError::NotFound { rcode: "NOERROR" }) } else { Ok(found) }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,6 +201,34 @@ fn code_name(code: ResponseCode) -> Option<&'static str> {
         ResponseCode::NotZone => "NOTZONE",
         _ => return None,
     })
+}
+
+/// Questions that had no answer. DNS lets a negative answer be kept only when it says for how long, which many do not say; a
+/// client that asks in a loop must not make us ask in a loop.
+struct Failures {
+    known: HashMap<(Box<str>, Family), (Instant, ResolveError)>,
+    most: usize,
+    ttl: Duration,
+}
+
+impl Failures {
+    fn find(&self, name: &str, family: Family) -> Option<ResolveError> {
+        if self.known.is_empty() {
+            return None;
+        }
+        let (since, error) = self.known.get(&(name.into(), family))?;
+        (since.elapsed() < self.ttl).then(|| error.clone())
+    }
+
+    fn keep(&mut self, name: &str, family: Family, error: ResolveError) {
+        if self.known.len() >= self.most {
+            let ttl = self.ttl;
+            self.known.retain(|_, (since, _)| since.elapsed() < ttl);
+        }
+        if self.known.len() < self.most {
+            self.known.insert((name.into(), family), (Instant::now(), error));
+        }
+    }
 }
 
 /// The hosts file, read again when it has changed.

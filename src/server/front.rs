@@ -10,6 +10,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -140,14 +141,20 @@ impl Front {
         self.refused.take()
     }
 
-    /// Whether the current message was read to its end and nothing stands behind it.
-    pub(super) fn is_drained(&self) -> bool {
-        self.is_between_requests()
-    }
-
-    /// Whether the last message was delivered whole.
+    /// Whether the client's last request was one of HTTP/1.0.
     pub(super) fn is_http10(&self) -> bool {
         self.status_line.is_some()
+    }
+
+    /// Waits for a complete and acceptable head; false when there will be none.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if matches!(self.phase, Phase::Delivered) {
+            self.phase = Phase::Head;
+        }
+        if matches!(self.phase, Phase::Head) && ready!(self.poll_head(cx)).is_err() {
+            self.phase = Phase::Closed;
+        }
+        Poll::Ready(matches!(self.phase, Phase::Deliver(..)))
     }
 
     /// The socket and what was read from it and not delivered.
@@ -187,11 +194,12 @@ impl Front {
     }
 
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let since = *self.read_waiting.get_or_insert_with(Instant::now);
         if self.inbox.is_empty() {
             // A client that is silent holds no buffer.
             self.inbox = BytesMut::new();
+            self.wire.set_silent_since(Some(since));
         }
-        let since = *self.read_waiting.get_or_insert_with(Instant::now);
         let at = match self.head_started {
             Some(started) if !self.inbox.is_empty() => started + self.options.client_header,
             _ => since + self.options.client_idle,
@@ -211,6 +219,7 @@ impl Front {
         let raw = self.inbox.split_to(end).freeze();
         self.searched = 0;
         self.read_waiting = None;
+        self.wire.set_silent_since(None);
         match head::check_request_head(&raw, self.options.head) {
             Ok(facts) => {
                 if !self.inbox.is_empty() {
@@ -363,6 +372,29 @@ impl Front {
         }
     }
 
+    /// Notices that a client which waits for its response closes its side, or is gone.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !matches!(self.phase, Phase::Delivered)
+            || !self.inbox.is_empty()
+            || self.wire.has_client_finished()
+        {
+            return Ok(());
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        let mut buf = ReadBuf::uninit(&mut byte);
+        match self.io.inner_mut().stream.poll_peek(cx, &mut buf) {
+            Poll::Ready(Ok(0)) => {
+                self.wire.set_client_finished();
+                // The exchange has been polled already this time, without knowing.
+                cx.waker().wake_by_ref();
+            }
+            // The next request: it has time.
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// The deadline on a client that takes nothing from us.
     fn wait_for_room<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let since = *self.write_waiting.get_or_insert_with(Instant::now);
@@ -471,7 +503,8 @@ impl Write for Front {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let front = self.get_mut();
         match front.poll_interim(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Ready(Ok(())) => Poll::Ready(front.poll_watch(cx)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => front.wait_for_room(cx),
         }
     }

@@ -27,7 +27,7 @@ fn c71_101_fields_are_too_many(mode: Mode) {
     proxy.exchange(origin.get("/", &fields[..99])).expect_ok("ok");
     proxy.exchange(origin.get("/", &fields)).expect_own(&[431]);
     assert_eq!(origin.requests().len(), 1);
-    assert_eq!(proxy.access_lines_at_least(2)[1]["status"], 431);
+    proxy.access_line(|line| line["status"] == 431);
 }
 
 fn c71_max_headers_is_kept(mode: Mode) {
@@ -119,8 +119,10 @@ fn c71_two_thousand_connections_keep_memory_flat(mode: Mode) {
         client.send(&get);
         client.answer().expect_ok("ok");
     }
-    let after = process::resident(worker);
-    assert!(after < before + 32 * MEBIBYTE, "{before} -> {after}");
+    // A build that is not optimised has larger futures.
+    let allowed = if cfg!(debug_assertions) { 32 * 1024 } else { 16 * 1024 };
+    let each = process::resident(worker).saturating_sub(before) / 2000;
+    assert!(each < allowed, "an idle connection takes {each} bytes");
 }
 
 fn c71_endless_heads_keep_memory_flat(mode: Mode) {
@@ -185,7 +187,7 @@ fn max_body_size_is_kept_with_a_length(mode: Mode) {
     client.send_unwanted([b'x'; 1001]);
     client.read_to_end();
     assert_eq!(origin.requests().len(), 1);
-    assert_eq!(proxy.access_lines_at_least(2)[1]["status"], 413);
+    proxy.access_line(|line| line["status"] == 413);
 }
 
 fn max_body_size_is_kept_in_chunks(mode: Mode) {

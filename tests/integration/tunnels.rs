@@ -35,8 +35,10 @@ fn five_thousand_idle_tunnels_are_open_at_once(mode: Mode) {
         clients.push(client);
     }
     let origins = accepting.join().unwrap();
-    let each = (process::resident(worker) - before) / count as u64;
-    assert!(each < 16 * 1024, "an idle tunnel takes {each} bytes");
+    // A build that is not optimised has larger futures.
+    let allowed = if cfg!(debug_assertions) { 32 * 1024 } else { 16 * 1024 };
+    let each = process::resident(worker).saturating_sub(before) / count as u64;
+    assert!(each < allowed, "an idle tunnel takes {each} bytes");
 
     // They all live: what goes in comes back.
     for client in &mut clients {
