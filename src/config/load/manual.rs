@@ -1,7 +1,7 @@
 //! `config.yml` is the manual: complete, in order, in words, and true.
 
 use super::*;
-use crate::config::{keys::UNBUILT, show::show};
+use crate::config::keys::UNBUILT;
 
 const MANUAL: &str = include_str!("../../../config.yml");
 
@@ -60,22 +60,4 @@ fn the_shipped_values_are_the_defaults_but_for_the_mode() {
         .map(|(shipped, _)| (shipped.key, shipped.value))
         .collect();
     assert_eq!(different, [("runtime.mode", "\"multi_process\"".to_owned())]);
-}
-
-#[test]
-fn what_is_printed_means_what_was_read() {
-    let everything = "{ listen_addr: ['127.0.0.1:0', '[::1]:0'], log_level: 'info,hyper=debug', forwarding: { via: off },
-        runtime: { mode: multi_threaded, worker_threads: 3, process_count: null }, timeouts: { connect: 1.5, half_close: 90 },
-        limits: { max_header_bytes: 3000, max_body_size: 5GiB }, dns: { servers: ['192.0.2.1', '[2001:db8::1]:54'] },
-        upstream: { bind_addr: '192.0.2.9' }, logging: { file: 'a \"b\" \\.log' }, access_log: { file: '-' },
-        access: { clients: [private, 10.0.0.0/8], destinations: { deny: [a.test, .b.test, special], allow: ['::1'] } } }";
-    for text in [MANUAL, everything, ""] {
-        let read = |text: &str| {
-            let text = Some(("config.yml".into(), text.to_owned()));
-            load(&Sources { text, ..Sources::default() }).unwrap()
-        };
-        let first = read(text);
-        let printed = show(&first);
-        assert_eq!(read(&printed).settings, first.settings, "{printed}");
-    }
 }

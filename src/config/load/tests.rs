@@ -2,9 +2,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::settings::{Mode, Via},
+    config::{
+        settings::{Mode, Via},
+        show::show,
+    },
     net::filter::{NetPattern, NetSet},
 };
+
+const MANUAL: &str = include_str!("../../../config.yml");
 
 /// Loads `text` as a file of its own.
 fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -38,16 +43,6 @@ fn five_mistakes_are_five_problems() {
             "{line} {key}: {all}"
         );
     }
-}
-
-#[test]
-fn a_path_written_as_one_name_is_not_passed_over() {
-    for text in ["timeouts.connect: 5s\n", "access:\n  destinations.deny: []\n"] {
-        let all = problems(text, &[]);
-        assert!(all.contains("unknown key: a name has no dot; a section"), "{all}");
-    }
-    let all = problems("a.b: 1\n", &[]);
-    assert!(all.ends_with("config.yml:1: a.b: unknown key: a name has no dot"), "{all}");
 }
 
 #[test]
@@ -323,6 +318,104 @@ fn what_is_wrong_by_itself_contradicts_nothing() {
     assert!(all.contains(":1: upstream.max_idle_per_host: ") && all.contains("max_idle is 1000"), "{all}");
 }
 
+/// What the contract prints for each key, as `check --print` writes it. Left out are the keys of parts that are not built.
+#[test]
+fn the_shipped_values_are_those_of_the_contract() {
+    let shipped = load_text(MANUAL, &[]).unwrap();
+    for (key, value) in [
+        ("listen_addr", "[\"127.0.0.1:8080\"]"),
+        ("log_level", "\"info\""),
+        ("listen.backlog", "1024"),
+        ("runtime.mode", "\"multi_process\""),
+        ("runtime.worker_threads", "null"),
+        ("runtime.process_count", "4"),
+        ("runtime.use_reuseport", "true"),
+        ("supervision.restart_workers", "true"),
+        ("supervision.restart_delay", "1s"),
+        ("supervision.restart_delay_max", "30s"),
+        ("supervision.respawn_threshold", "5"),
+        ("supervision.respawn_threshold_time", "1m"),
+        ("supervision.max_restarts", "null"),
+        ("supervision.start_timeout", "10s"),
+        ("supervision.heartbeat_timeout", "10s"),
+        ("supervision.shutdown_timeout", "30s"),
+        ("limits.max_connections", "10000"),
+        ("limits.max_header_bytes", "64KiB"),
+        ("limits.max_headers", "100"),
+        ("limits.max_body_size", "0"),
+        ("timeouts.client_header", "10s"),
+        ("timeouts.client_idle", "75s"),
+        ("timeouts.body_idle", "1m"),
+        ("timeouts.connect", "10s"),
+        ("timeouts.response_head", "30s"),
+        ("timeouts.tunnel_idle", "15m"),
+        ("timeouts.half_close", "1m"),
+        ("upstream.max_idle_per_host", "50"),
+        ("upstream.max_idle", "1000"),
+        ("upstream.idle_timeout", "30s"),
+        ("upstream.tcp_keepalive", "30s"),
+        ("upstream.bind_addr", "null"),
+        ("dns.servers", "null"),
+        ("dns.cache_size", "10000"),
+        ("dns.negative_ttl", "5s"),
+        ("dns.prefer", "\"ipv6\""),
+        ("forwarding.via", "\"auto\""),
+        ("forwarding.client_address", "\"off\""),
+        ("forwarding.preserve_header_case", "false"),
+        ("access.mode", "\"enforce\""),
+        ("access.clients", "[\"loopback\"]"),
+        ("access.destinations.deny", "[\"special\"]"),
+        ("access.destinations.allow", "[]"),
+        ("access.connect_ports", "[443]"),
+        ("access.local_client_bypass", "true"),
+        ("logging.console", "true"),
+        ("logging.file", "\"logs/proxy.log\""),
+        ("logging.format", "\"text\""),
+        ("access_log.file", "\"logs/access.log\""),
+        ("access_log.query", "\"redact\""),
+    ] {
+        let in_force = shipped.in_force.iter().find(|known| known.key == key).unwrap();
+        assert_eq!(in_force.value, value, "{key}");
+        assert!(matches!(in_force.origin, Origin::File { .. }), "{key} is written in config.yml");
+    }
+    assert_eq!(shipped.in_force.len(), KEYS.len(), "every key is in force");
+}
+
+#[test]
+fn what_is_printed_loads_as_what_was_meant() {
+    let odd = "logging: { file: \"a \\\"b\\\" \\\\ \\n c\" }\ndns: { servers: [\"[2001:db8::53]:5353\"], negative_ttl: 0 }\n\
+               timeouts: { connect: 1.5, tunnel_idle: 1d }\nlimits: { max_body_size: 1MB }\nforwarding: { via: off }\n\
+               listen_addr: [\"127.0.0.1:0\", \"[::1]:0\"]\naccess: { destinations: { deny: [\".example.com\", \"10.0.0.0/8\"] } }\n";
+    for text in [MANUAL, "", odd] {
+        let loaded = load_text(text, &[]).unwrap();
+        let printed = show(&loaded);
+        let again = load_text(&printed, &[]).unwrap_or_else(|problems| panic!("{problems}\n{printed}"));
+        assert_eq!(again.settings, loaded.settings, "{printed}");
+    }
+}
+
+#[test]
+fn every_printed_value_says_where_it_comes_from() {
+    let sources = Sources {
+        text: Some(("my.yml".into(), "limits:\n  max_headers: 50\n".into())),
+        environment: vec![("PROXY_TIMEOUTS__CONNECT".into(), "5s".into())],
+        flags: vec![("log_level", "--log-level", "warn".into())],
+        ..Sources::default()
+    };
+    let printed = show(&load(&sources).unwrap());
+    for (start, end) in [
+        ("log_level: \"warn\" ", "# flag --log-level"),
+        ("  max_headers: 50 ", "# file my.yml:2"),
+        ("  connect: 5s ", "# environment PROXY_TIMEOUTS__CONNECT"),
+        ("    deny: [\"special\"] ", "# default"),
+    ] {
+        assert!(
+            printed.lines().any(|line| line.starts_with(start) && line.ends_with(end)),
+            "{start}: {printed}"
+        );
+    }
+}
+
 #[test]
 fn variables_that_are_no_text() {
     let all = problems("", &[("PROXY_LOGGING__FILE", "a\u{fffd}.log"), ("OTHER", "\u{fffd}")]);
@@ -340,4 +433,14 @@ fn a_large_file_of_another_program_has_its_answer_soon() {
     let all = problems(&text, &[]);
     assert_eq!(all.lines().count(), 20_000);
     assert_eq!(all.matches("meant?").count(), MAX_HINTS);
+}
+
+#[test]
+fn a_path_written_as_one_name_is_not_passed_over() {
+    for text in ["timeouts.connect: 5s\n", "access:\n  destinations.deny: []\n"] {
+        let all = problems(text, &[]);
+        assert!(all.contains("unknown key: a name has no dot; a section"), "{all}");
+    }
+    let all = problems("a.b: 1\n", &[]);
+    assert!(all.ends_with("config.yml:1: a.b: unknown key: a name has no dot"), "{all}");
 }
