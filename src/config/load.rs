@@ -19,6 +19,9 @@ use super::{
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config.yml";
 
+/// So many problems may come with a search for what was meant.
+const MAX_HINTS: usize = 100;
+
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -26,7 +29,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// A file that somebody else has read already. Then none is read.
     pub text: Option<(PathBuf, String)>,
-    /// The environment, as the process got it. Only what begins with `PROXY_` is looked at.
+    /// The environment, as the process got it, with U+FFFD for what is no UTF-8: a value with that in it is a problem.
+    /// Only what begins with `PROXY_` is looked at.
     pub environment: Vec<(String, String)>,
     /// Flags, as key and value.
     pub flags: Vec<(&'static str, &'static str, String)>,
@@ -102,6 +106,10 @@ fn read_file(
 ) -> (PathBuf, Option<String>) {
     let is_named = named.is_some();
     let (path, origin) = named.unwrap_or_else(|| (DEFAULT_FILE.into(), Origin::Default));
+    if path.as_os_str().is_empty() {
+        problems.add(&origin, "", "found an empty text; the path of a file is accepted");
+        return (path, None);
+    }
     match read_text(&path).map(String::from_utf8) {
         Ok(Ok(text)) => return (path, Some(text)),
         Ok(Err(_)) => problems.add(&origin, "", format!("{} is no text in UTF-8", path.display())),
@@ -147,6 +155,10 @@ fn overlay_environment(
                 format!("says something else than {other}; one of the two is accepted"),
             );
         }
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            problems.add(&origin, key, "is no text in UTF-8; such a text is accepted");
+            continue;
+        }
         seen.push((name, key, text));
         tree.set(key, tree::parse_scalar(text, origin));
     }
@@ -163,6 +175,13 @@ fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
     };
     for (name, entry) in entries {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if name.contains('.') {
+            // Nobody would find it: a path is walked name by name.
+            let known = KEYS.contains(&key.as_str());
+            let hint = if known { "; a section with the key in it is accepted" } else { "" };
+            problems.add(&entry.origin, &key, format!("unknown key: a name has no dot{hint}"));
+            continue;
+        }
         if KEYS.contains(&key.as_str()) {
             continue;
         }
@@ -171,11 +190,15 @@ fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
             find_unknown(entry, &key, problems);
             continue;
         }
-        let near = nearest_keys(&key).join(" or ");
+        // A file of many unknown keys is another program's: what is meant by each is not worth the search.
+        let is_ours = problems.0.len() < MAX_HINTS;
+        let near = if is_ours { nearest_keys(&key).join(" or ") } else { String::new() };
         let hint = if near.is_empty() { String::new() } else { format!("; is {near} meant?") };
         problems.add(&entry.origin, &key, format!("unknown key{hint}"));
     }
 }
 
+#[cfg(test)]
+mod manual;
 #[cfg(test)]
 mod tests;

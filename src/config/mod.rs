@@ -16,6 +16,7 @@ pub mod settings;
 pub mod show;
 mod tree;
 mod usable;
+mod value;
 
 pub use load::{Loaded, Sources, load};
 pub use problem::{Origin, Problem, Problems};

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
-
 use super::{
     keys::UNBUILT,
     reader::{Reader, quoted, show_duration, socket_address, text, whole},
@@ -19,19 +17,15 @@ use super::{
         UpstreamSettings, Via,
     },
     tree::{Kind, Value},
+    value::{destination, net_pattern},
 };
-use crate::net::{
-    authority::Host,
-    filter::{NetPattern, NetSet},
-};
+use crate::net::filter::{NetPattern, NetSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The shortest deadline that can be asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
-
-const PATTERNS: &str = "loopback, private, link_local, metadata, special, an address, a CIDR prefix";
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     unbuilt(reader);
@@ -270,6 +264,7 @@ fn is_pseudonym(name: &str) -> bool {
 fn access(reader: &mut Reader<'_>) -> AccessSettings {
     let modes = [("enforce", AccessMode::Enforce), ("report", AccessMode::Report)];
     let loopback = vec![NetPattern::Set(NetSet::Loopback)];
+    let to = |value: &Value| destination(&text(value).unwrap_or_default());
     let show_net = |pattern: &NetPattern| quoted(&pattern.to_string());
     let show_destination = |pattern: &DestinationPattern| match pattern {
         DestinationPattern::Host(name) => quoted(name),
@@ -279,40 +274,14 @@ fn access(reader: &mut Reader<'_>) -> AccessSettings {
     AccessSettings {
         mode: reader.choice("access.mode", AccessMode::Enforce, &modes),
         clients: reader.list("access.clients", loopback, show_net, |value| {
-            text(value).and_then(|text| net_pattern(&text)).ok_or_else(|| format!("{PATTERNS} is accepted"))
+            net_pattern(&text(value).unwrap_or_default())
         }),
-        deny: reader.list(
-            "access.destinations.deny",
-            vec![NetSet::Special.into()],
-            show_destination,
-            destination,
-        ),
-        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, destination),
+        deny: reader.list("access.destinations.deny", vec![NetSet::Special.into()], show_destination, to),
+        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, to),
         connect_ports: reader.list("access.connect_ports", vec![443], ToString::to_string, |value| {
             whole(value, &(1..=65_535)).map(|port| port as u16)
         }),
         local_client_bypass: reader.bool("access.local_client_bypass", true),
-    }
-}
-
-fn net_pattern(text: &str) -> Option<NetPattern> {
-    let bare = || text.parse::<IpAddr>().map(IpNet::from);
-    NetSet::named(text)
-        .map(NetPattern::Set)
-        .or_else(|| text.parse::<IpNet>().or_else(|_| bare()).ok().map(|net| NetPattern::Prefix(net.trunc())))
-}
-
-fn destination(value: &Value) -> Result<DestinationPattern, String> {
-    let accepted = || format!("{PATTERNS}, a host name or a suffix such as .example.com is accepted");
-    let text = text(value).ok_or_else(accepted)?;
-    if let Some(net) = net_pattern(&text) {
-        return Ok(DestinationPattern::Net(net));
-    }
-    let (is_suffix, name) = text.strip_prefix('.').map_or((false, text.as_str()), |name| (true, name));
-    match Host::parse(name.strip_suffix('.').unwrap_or(name)) {
-        Ok(Host::Name(name)) if is_suffix => Ok(DestinationPattern::Suffix(name.into())),
-        Ok(Host::Name(name)) => Ok(DestinationPattern::Host(name.into())),
-        _ => Err(accepted()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! File, environment and flags become one tree, so that every later step has one way to read a value and one way to
 //! complain of it.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy, Spanned};
@@ -211,6 +211,7 @@ fn located(node: Node, origin: Origin, key: &str, problems: &mut Problems) -> Va
         ),
         Node::Map(entries) => {
             let mut known: Vec<(String, Value)> = Vec::with_capacity(entries.len());
+            let mut first_at: HashMap<String, Origin> = HashMap::with_capacity(entries.len());
             for (name, value) in entries {
                 let origin = at(name.referenced.line());
                 let name = match name.value {
@@ -219,9 +220,11 @@ fn located(node: Node, origin: Origin, key: &str, problems: &mut Problems) -> Va
                 };
                 let path = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
                 let value = located(value.value, origin, &path, problems);
-                if let Some((_, first)) = known.iter().find(|(other, _)| *other == name) {
-                    let text = format!("is there twice, first at {}; once is accepted", first.origin);
+                if let Some(first) = first_at.get(&name) {
+                    let text = format!("is there twice, first at {first}; once is accepted");
                     problems.add(&value.origin, &path, text);
+                } else {
+                    first_at.insert(name.clone(), value.origin.clone());
                 }
                 known.push((name, value));
             }

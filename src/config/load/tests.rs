@@ -158,22 +158,6 @@ fn contradictions_are_problems() {
 }
 
 #[test]
-fn the_manual_is_complete_and_true() {
-    for key in KEYS {
-        let name = key.rsplit('.').next().unwrap();
-        assert!(MANUAL.contains(&format!("{name}:")), "config.yml says nothing of {key}");
-    }
-    let shipped = load_text(MANUAL, &[]).unwrap();
-    assert_eq!(shipped.notices, Vec::<String>::new());
-    let mut expected =
-        load_text("runtime: { mode: multi_process, worker_threads: null, process_count: 4 }", &[])
-            .unwrap()
-            .settings;
-    expected.runtime.worker_threads = shipped.settings.runtime.worker_threads;
-    assert_eq!(shipped.settings, expected, "apart from the mode, the shipped values are the defaults");
-}
-
-#[test]
 fn nothing_is_not_the_empty_list() {
     for (text, key) in [
         (
@@ -430,4 +414,33 @@ fn every_printed_value_says_where_it_comes_from() {
             "{start}: {printed}"
         );
     }
+}
+
+#[test]
+fn variables_that_are_no_text() {
+    let all = problems("", &[("PROXY_LOGGING__FILE", "a\u{fffd}.log"), ("OTHER", "\u{fffd}")]);
+    let expected =
+        "environment PROXY_LOGGING__FILE: logging.file: is no text in UTF-8; such a text is accepted";
+    assert_eq!(all, expected);
+    let nameless = vec![("PROXY_CONFIG".to_owned(), String::new())];
+    let all = load(&Sources { environment: nameless, ..Sources::default() }).unwrap_err().to_string();
+    assert_eq!(all, "environment PROXY_CONFIG: found an empty text; the path of a file is accepted");
+}
+
+#[test]
+fn a_large_file_of_another_program_has_its_answer_soon() {
+    let text: String = (0..20_000).map(|number| format!("log_levl{number}: 1\n")).collect();
+    let all = problems(&text, &[]);
+    assert_eq!(all.lines().count(), 20_000);
+    assert_eq!(all.matches("meant?").count(), MAX_HINTS);
+}
+
+#[test]
+fn a_path_written_as_one_name_is_not_passed_over() {
+    for text in ["timeouts.connect: 5s\n", "access:\n  destinations.deny: []\n"] {
+        let all = problems(text, &[]);
+        assert!(all.contains("unknown key: a name has no dot; a section"), "{all}");
+    }
+    let all = problems("a.b: 1\n", &[]);
+    assert!(all.ends_with("config.yml:1: a.b: unknown key: a name has no dot"), "{all}");
 }
