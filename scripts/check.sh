@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# All gates, in the order in which they fail fastest. Stops at the first that fails and names it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+gate() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name"
+    if ! "$@"; then
+        echo "== $name FAILED"
+        exit 1
+    fi
+    echo "== $name ok ($((SECONDS - start)) s)"
+}
+
+gate "format" cargo fmt --all --check
+gate "floors" scripts/check_floors.sh
+gate "clippy" cargo clippy --locked --all-targets -- -D warnings
+gate "tests" cargo test --locked --no-fail-fast
+gate "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+if cargo deny --version >/dev/null 2>&1; then
+    gate "deny" cargo deny check
+else
+    echo "== deny skipped: cargo-deny is not installed"
+fi
+if command -v shellcheck >/dev/null; then
+    gate "shellcheck" shellcheck scripts/*.sh .ci/run
+else
+    echo "== shellcheck skipped: it is not installed"
+fi

@@ -1,0 +1,150 @@
+//! argv to [`Invocation`]. No I/O.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// An HTTP forward proxy.
+#[derive(Debug, Parser)]
+#[command(name = "rust-forward-proxy", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// The configuration file [default: config.yml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect, such as 127.0.0.1:8080
+    #[arg(long, global = true, value_name = "ADDR")]
+    listen: Option<String>,
+    /// single_threaded, multi_threaded or multi_process
+    #[arg(long, global = true, value_name = "MODE")]
+    mode: Option<String>,
+    /// error, warn, info, debug, trace or a tracing filter
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Start in the configured mode and stay in the foreground (the default)
+    Run,
+    /// Report every problem of the configuration, or say that it is ok
+    Check {
+        /// Print the configuration in force, each value with where it comes from
+        #[arg(long)]
+        print: bool,
+    },
+    /// Not supported yet
+    #[command(hide = true)]
+    Explain(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Status(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Reload(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Restart(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Scale(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    Stop(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    ReopenLogs(Rest),
+    /// Not supported yet
+    #[command(hide = true)]
+    HashPassword(Rest),
+}
+
+/// Whatever stands behind a command that is not built.
+#[derive(Debug, clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<OsString>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Run,
+    /// Look at the configuration only.
+    Check {
+        /// Print it.
+        print: bool,
+    },
+    /// A command of the contract that is not built.
+    Unsupported(&'static str),
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// What is to be done.
+    pub command: Command,
+    /// The file that was named.
+    pub config: Option<PathBuf>,
+    /// Values for keys: key, flag, value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Understands a command line, the program's name in front.
+///
+/// # Errors
+///
+/// What is wrong with it; also a wish for `--help` or `--version`, which is not an error to its reader.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let arguments = Arguments::try_parse_from(arguments)?;
+    let command = match arguments.command {
+        None | Some(Subcommands::Run) => Command::Run,
+        Some(Subcommands::Check { print }) => Command::Check { print },
+        Some(Subcommands::Explain(_)) => Command::Unsupported("explain"),
+        Some(Subcommands::Status(_)) => Command::Unsupported("status"),
+        Some(Subcommands::Reload(_)) => Command::Unsupported("reload"),
+        Some(Subcommands::Restart(_)) => Command::Unsupported("restart"),
+        Some(Subcommands::Scale(_)) => Command::Unsupported("scale"),
+        Some(Subcommands::Stop(_)) => Command::Unsupported("stop"),
+        Some(Subcommands::ReopenLogs(_)) => Command::Unsupported("reopen-logs"),
+        Some(Subcommands::HashPassword(_)) => Command::Unsupported("hash-password"),
+    };
+    let flags = [
+        ("listen_addr", "--listen", arguments.listen),
+        ("runtime.mode", "--mode", arguments.mode),
+        ("log_level", "--log-level", arguments.log_level),
+    ];
+    let flags = flags.into_iter().filter_map(|(key, flag, value)| Some((key, flag, value?))).collect();
+    Ok(Invocation { command, config: arguments.config, flags })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, clap::Error> {
+        parse(line.split(' ').map(Into::into))
+    }
+
+    #[test]
+    fn commands_and_flags_in_any_order() {
+        let before = parsed("p --config a.yml --listen [::1]:1 check --print").unwrap();
+        let after = parsed("p check --print --listen [::1]:1 --config a.yml").unwrap();
+        assert_eq!(before, after);
+        assert_eq!(before.command, Command::Check { print: true });
+        assert_eq!(before.flags, [("listen_addr", "--listen", "[::1]:1".to_owned())]);
+        assert_eq!(parsed("p").unwrap().command, Command::Run);
+        assert_eq!(parsed("p run").unwrap().command, Command::Run);
+    }
+
+    #[test]
+    fn what_is_not_built_is_known_by_name() {
+        assert_eq!(parsed("p scale 3").unwrap().command, Command::Unsupported("scale"));
+        assert_eq!(parsed("p status --json").unwrap().command, Command::Unsupported("status"));
+        assert!(parsed("p fly").is_err());
+        assert!(parsed("p --mode").is_err());
+        assert!(parsed("p check extra").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! Every key there is, and the parts that are not built yet.
+
+/// All keys, in the order of the manual.
+pub(super) const KEYS: &[&str] = &[
+    "listen_addr",
+    "log_level",
+    "user",
+    "group",
+    "listen.backlog",
+    "listen.proxy_protocol",
+    "runtime.mode",
+    "runtime.worker_threads",
+    "runtime.process_count",
+    "runtime.use_reuseport",
+    "runtime.cpu_affinity",
+    "supervision.restart_workers",
+    "supervision.restart_delay",
+    "supervision.restart_delay_max",
+    "supervision.respawn_threshold",
+    "supervision.respawn_threshold_time",
+    "supervision.max_restarts",
+    "supervision.start_timeout",
+    "supervision.heartbeat_timeout",
+    "supervision.shutdown_timeout",
+    "limits.max_connections",
+    "limits.max_connections_per_client",
+    "limits.max_header_bytes",
+    "limits.max_headers",
+    "limits.max_body_size",
+    "timeouts.client_header",
+    "timeouts.client_idle",
+    "timeouts.body_idle",
+    "timeouts.connect",
+    "timeouts.response_head",
+    "timeouts.tunnel_idle",
+    "timeouts.half_close",
+    "upstream.max_idle_per_host",
+    "upstream.max_idle",
+    "upstream.idle_timeout",
+    "upstream.tcp_keepalive",
+    "upstream.bind_addr",
+    "dns.servers",
+    "dns.cache_size",
+    "dns.negative_ttl",
+    "dns.prefer",
+    "forwarding.via",
+    "forwarding.client_address",
+    "forwarding.preserve_header_case",
+    "access.mode",
+    "access.clients",
+    "access.destinations.deny",
+    "access.destinations.allow",
+    "access.connect_ports",
+    "access.users_file",
+    "access.realm",
+    "access.local_client_bypass",
+    "rate_limit.store",
+    "rate_limit.limits",
+    "upstreams",
+    "routes",
+    "default_route",
+    "tls.listen_addr",
+    "tls.cert_path",
+    "tls.key_path",
+    "tls.client_ca_path",
+    "tls.min_version",
+    "logging.console",
+    "logging.file",
+    "logging.format",
+    "access_log.file",
+    "access_log.format",
+    "access_log.tunnel_interval",
+    "access_log.sample",
+    "access_log.query",
+    "admin.listen_addr",
+    "admin.socket_path",
+];
+
+/// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
+/// builds a part takes its lines away.
+pub(super) const UNBUILT: &[(&str, &str)] = &[
+    ("user", "null"),
+    ("group", "null"),
+    ("listen.proxy_protocol", "[]"),
+    ("runtime.cpu_affinity", "false"),
+    ("limits.max_connections_per_client", "0"),
+    ("access.users_file", "null"),
+    ("access.realm", "rust-forward-proxy"),
+    ("rate_limit.store", "shared_memory"),
+    ("rate_limit.limits", "[]"),
+    ("upstreams", "[]"),
+    ("routes", "[]"),
+    ("default_route", "direct"),
+    ("tls.listen_addr", "null"),
+    ("tls.cert_path", "null"),
+    ("tls.key_path", "null"),
+    ("tls.client_ca_path", "null"),
+    ("tls.min_version", "1.2"),
+    ("access_log.format", "json"),
+    ("access_log.tunnel_interval", "null"),
+    ("access_log.sample", "1.0"),
+    // The admin endpoint itself is not built: it is off, whatever its defaults will be.
+    ("admin.listen_addr", "null"),
+    ("admin.socket_path", "null"),
+];
+
+/// Variables with a short name.
+pub(super) const SHORT_NAMES: &[(&str, &str)] = &[
+    ("PROXY_LISTEN_ADDR", "listen_addr"),
+    ("PROXY_LOG_LEVEL", "log_level"),
+    ("PROXY_RUNTIME_MODE", "runtime.mode"),
+    ("PROXY_WORKER_THREADS", "runtime.worker_threads"),
+    ("PROXY_PROCESS_COUNT", "runtime.process_count"),
+    ("PROXY_USE_REUSEPORT", "runtime.use_reuseport"),
+    ("PROXY_USERS_FILE", "access.users_file"),
+    ("PROXY_ADMIN_LISTEN_ADDR", "admin.listen_addr"),
+];
+
+/// Variables that are no keys.
+pub(super) const OTHER_VARIABLES: &[&str] = &["PROXY_CONFIG", "PROXY_PROCESS_INDEX", "PROXY_GENERATION"];
+
+/// The key that a variable stands for.
+pub(super) fn key_of_variable(name: &str) -> Option<&'static str> {
+    if let Some((_, key)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
+        return Some(key);
+    }
+    let path = name.strip_prefix("PROXY_")?;
+    KEYS.iter().copied().find(|key| key.replace('.', "__").eq_ignore_ascii_case(path))
+}
+
+/// The known text that is most like `text`, if any is much like it.
+pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(text, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,179 @@
+//! Sources in, settings out, or every problem at once.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use super::{
+    keys::{KEYS, OTHER_VARIABLES, SHORT_NAMES, key_of_variable, nearest},
+    problem::{Origin, Problems},
+    read,
+    reader::{InForce, Reader},
+    settings::Settings,
+    tree::{self, Kind, Value},
+};
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "config.yml";
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file that was named on the command line.
+    pub file: Option<PathBuf>,
+    /// A file that somebody else has read already. Then none is read.
+    pub text: Option<(PathBuf, String)>,
+    /// The environment, as the process got it. Only what begins with `PROXY_` is looked at.
+    pub environment: Vec<(String, String)>,
+    /// Flags, as key and value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A configuration that is free of problems.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What is meant.
+    pub settings: Settings,
+    /// The file that was read and what was in it, if one was.
+    pub file: Option<(PathBuf, String)>,
+    /// What the operator should know, though nothing is wrong.
+    pub notices: Vec<String>,
+    /// Every value with its origin, in the order of the manual.
+    pub in_force: Vec<InForce>,
+}
+
+/// Loads a configuration: defaults, the file over them, the environment over that, the flags over all.
+///
+/// # Errors
+///
+/// Every problem of every source.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    let mut notices = Vec::new();
+    let named = sources.file.clone().map(|path| (path, Origin::Flag("--config"))).or_else(|| {
+        variable(sources, "PROXY_CONFIG")
+            .map(|path| (path.into(), Origin::Environment("PROXY_CONFIG".into())))
+    });
+    let (path, text) = match &sources.text {
+        Some((path, text)) => (path.clone(), Some(text.clone())),
+        None => read_file(named, &mut problems, &mut notices),
+    };
+    let path = Arc::new(path);
+    let mut tree = match text.as_deref().map(|text| tree::parse(text, &path)) {
+        Some(Ok(tree)) => tree,
+        Some(Err((line, what))) => {
+            problems.add(&Origin::File { path: Arc::clone(&path), line }, "", what);
+            empty()
+        }
+        None => empty(),
+    };
+    if !matches!(tree.kind, Kind::Map(_) | Kind::Null) {
+        let found = format!(
+            "found {}; sections and keys such as listen_addr: \"127.0.0.1:8080\" are accepted",
+            tree.describe()
+        );
+        problems.add(&tree.origin, "", found);
+        tree = empty();
+    }
+    overlay_environment(&mut tree, sources, &mut problems, &mut notices);
+    for (key, flag, value) in &sources.flags {
+        tree.set(key, tree::parse_scalar(value, Origin::Flag(flag)));
+    }
+    find_unknown(&tree, "", &mut problems);
+    let mut reader = Reader::new(&tree, problems);
+    let settings = read::settings(&mut reader);
+    if !reader.problems.0.is_empty() {
+        return Err(reader.problems);
+    }
+    let mut in_force = reader.in_force;
+    in_force.sort_by_key(|value| KEYS.iter().position(|key| *key == value.key));
+    Ok(Loaded { settings, file: text.map(|text| (path.as_ref().clone(), text)), notices, in_force })
+}
+
+fn empty() -> Value {
+    Value { kind: Kind::Map(Vec::new()), origin: Origin::Default }
+}
+
+fn variable<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {
+    sources.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+fn read_file(
+    named: Option<(PathBuf, Origin)>,
+    problems: &mut Problems,
+    notices: &mut Vec<String>,
+) -> (PathBuf, Option<String>) {
+    let is_named = named.is_some();
+    let (path, origin) = named.unwrap_or_else(|| (DEFAULT_FILE.into(), Origin::Default));
+    match fs::read(&path).map(String::from_utf8) {
+        Ok(Ok(text)) => return (path, Some(text)),
+        Ok(Err(_)) => problems.add(&origin, "", format!("{} is not UTF-8 text", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {
+            notices.push(format!("there is no {DEFAULT_FILE} here: built-in defaults are in force"));
+        }
+        Err(error) => problems.add(&origin, "", format!("{} cannot be read: {error}", path.display())),
+    }
+    (path, None)
+}
+
+fn overlay_environment(
+    tree: &mut Value,
+    sources: &Sources,
+    problems: &mut Problems,
+    notices: &mut Vec<String>,
+) {
+    let mut seen: Vec<(&str, &str, &str)> = Vec::new();
+    for (name, text) in &sources.environment {
+        if !name.starts_with("PROXY_") || OTHER_VARIABLES.contains(&name.as_str()) {
+            continue;
+        }
+        let origin = Origin::Environment(name.clone());
+        let Some(key) = key_of_variable(name) else {
+            let long: Vec<_> =
+                KEYS.iter().map(|key| format!("PROXY_{}", key.replace('.', "__").to_uppercase())).collect();
+            let known = long.iter().map(String::as_str).chain(SHORT_NAMES.iter().map(|(short, _)| *short));
+            let hint = nearest(name, known).map(|near| format!(" (is {near} meant?)")).unwrap_or_default();
+            notices.push(format!("the environment variable {name} means nothing here{hint}"));
+            continue;
+        };
+        if let Some((other, _, _)) = seen.iter().find(|(_, known, value)| *known == key && value != text) {
+            problems.add(
+                &origin,
+                key,
+                format!("says something else than {other}; one of the two is accepted"),
+            );
+        }
+        seen.push((name, key, text));
+        tree.set(key, tree::parse_scalar(text, origin));
+    }
+}
+
+/// Reports every key that nobody knows.
+fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
+    let Kind::Map(entries) = &value.kind else {
+        if !path.is_empty() && !matches!(value.kind, Kind::Null) {
+            let text = format!("found {}; a section is accepted", value.describe());
+            problems.add(&value.origin, path, text);
+        }
+        return;
+    };
+    for (name, entry) in entries {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if KEYS.contains(&key.as_str()) {
+            continue;
+        }
+        let section = format!("{key}.");
+        if KEYS.iter().any(|known| known.starts_with(&section)) {
+            find_unknown(entry, &key, problems);
+            continue;
+        }
+        let hint =
+            nearest(&key, KEYS.iter().copied().chain(sections())).map(|near| format!("; is {near} meant?"));
+        problems.add(&entry.origin, &key, format!("unknown key{}", hint.unwrap_or_default()));
+    }
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|key| key.split_once('.').map(|(section, _)| section))
+}
+
+#[cfg(test)]
+mod tests;

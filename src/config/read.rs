@@ -1,0 +1,373 @@
+//! From the tree to [`Settings`]: every key with its default and what is accepted for it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    keys::UNBUILT,
+    reader::{Reader, quoted, socket_address, text, whole},
+    settings::{
+        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, ClientAddress, DestinationPattern,
+        DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
+        Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        UpstreamSettings, Via,
+    },
+    tree::{Kind, Value},
+};
+use crate::net::{
+    authority::Host,
+    filter::{NetPattern, NetSet},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The shortest deadline that can be asked for.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+const PATTERNS: &str =
+    "loopback, private, link_local, metadata, special, an address or a CIDR prefix is accepted";
+
+pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
+    unbuilt(reader);
+    let settings = Settings {
+        listen_addr: listen_addr(reader),
+        log_level: log_level(reader),
+        listen: ListenSettings { backlog: nonzero_u32(reader.number("listen.backlog", 1024, 1..=65_535)) },
+        runtime: runtime(reader),
+        supervision: supervision(reader),
+        limits: limits(reader),
+        timeouts: timeouts(reader),
+        upstream: upstream(reader),
+        dns: dns(reader),
+        forwarding: forwarding(reader),
+        access: access(reader),
+        logging: logging(reader),
+        access_log: access_log(reader),
+    };
+    contradictions(reader, &settings);
+    settings
+}
+
+/// What is not built yet is refused by name, never silently accepted.
+fn unbuilt(reader: &mut Reader<'_>) {
+    for (key, default) in UNBUILT {
+        let accepted = |value: &Value| match &value.kind {
+            Kind::Null => *default == "null",
+            Kind::List(members) => members.is_empty() && *default == "[]",
+            Kind::Float(value) => default.parse() == Ok(*value),
+            Kind::Int(value) => default.parse::<f64>() == Ok(*value as f64),
+            Kind::Bool(value) => *default == value.to_string(),
+            Kind::Text(text) => default == text,
+            Kind::Map(_) => false,
+        };
+        reader.read(
+            key,
+            (),
+            |()| (*default).to_owned(),
+            |value| {
+                if accepted(value) {
+                    Ok(())
+                } else {
+                    Err(format!("not supported yet: only {default} is accepted"))
+                }
+            },
+        );
+    }
+}
+
+fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
+    let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
+    let addresses = reader.list("listen_addr", default.clone(), |at| quoted(&at.to_string()), socket_address);
+    for (index, address) in addresses.iter().enumerate() {
+        if address.port() != 0 && addresses[..index].contains(address) {
+            reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
+        }
+    }
+    if addresses.is_empty() { default } else { addresses }
+}
+
+fn log_level(reader: &mut Reader<'_>) -> String {
+    reader.read(
+        "log_level",
+        "info".to_owned(),
+        |level| quoted(level),
+        |value| {
+            let accepted =
+                "error, warn, info, debug, trace or a tracing filter such as info,hyper=debug is accepted";
+            let level = text(value).ok_or_else(|| accepted.to_owned())?;
+            let is_level = |text: &str| matches!(text, "error" | "warn" | "info" | "debug" | "trace" | "off");
+            let is_filter =
+                level.contains(['=', ',']) && level.parse::<tracing_subscriber::EnvFilter>().is_ok();
+            if is_level(&level) || is_filter { Ok(level) } else { Err(accepted.to_owned()) }
+        },
+    )
+}
+
+fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let modes = [
+        ("single_threaded", Mode::SingleThreaded),
+        ("multi_threaded", Mode::MultiThreaded),
+        ("multi_process", Mode::MultiProcess),
+    ];
+    let or_cores = |count: Option<u64>| {
+        count.and_then(|count| NonZeroUsize::new(usize::try_from(count).unwrap_or(0))).unwrap_or(cores)
+    };
+    RuntimeSettings {
+        mode: reader.choice("runtime.mode", Mode::SingleThreaded, &modes),
+        worker_threads: or_cores(reader.number_or_null("runtime.worker_threads", None, 1..=1024)),
+        process_count: or_cores(reader.number_or_null("runtime.process_count", Some(4), 1..=256)),
+        use_reuseport: reader.bool("runtime.use_reuseport", true),
+    }
+}
+
+fn supervision(reader: &mut Reader<'_>) -> SupervisionSettings {
+    SupervisionSettings {
+        restart_workers: reader.bool("supervision.restart_workers", true),
+        restart_delay: reader.duration("supervision.restart_delay", SECOND, SHORTEST..=DAY),
+        restart_delay_max: reader.duration("supervision.restart_delay_max", 30 * SECOND, SHORTEST..=DAY),
+        respawn_threshold: nonzero_u32(reader.number("supervision.respawn_threshold", 5, 1..=1_000_000)),
+        respawn_threshold_time: reader.duration(
+            "supervision.respawn_threshold_time",
+            60 * SECOND,
+            SECOND..=DAY,
+        ),
+        max_restarts: reader
+            .number_or_null("supervision.max_restarts", None, 0..=u64::from(u32::MAX))
+            .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+        start_timeout: reader.duration("supervision.start_timeout", 10 * SECOND, SHORTEST..=DAY),
+        heartbeat_timeout: reader.duration("supervision.heartbeat_timeout", 10 * SECOND, SECOND..=DAY),
+        shutdown_timeout: reader.duration("supervision.shutdown_timeout", 30 * SECOND, SHORTEST..=DAY),
+    }
+}
+
+fn limits(reader: &mut Reader<'_>) -> LimitsSettings {
+    LimitsSettings {
+        max_connections: reader.number("limits.max_connections", 10_000, 0..=u64::from(u32::MAX)) as u32,
+        max_connections_per_client: 0,
+        max_header_bytes: reader.size("limits.max_header_bytes", 64 << 10, 1 << 10..=1 << 20) as usize,
+        max_headers: reader.number("limits.max_headers", 100, 1..=10_000) as usize,
+        max_body_size: reader.size("limits.max_body_size", 0, 0..=u64::MAX),
+    }
+}
+
+fn timeouts(reader: &mut Reader<'_>) -> TimeoutsSettings {
+    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=30 * DAY);
+    TimeoutsSettings {
+        client_header: wait("timeouts.client_header", 10),
+        client_idle: wait("timeouts.client_idle", 75),
+        body_idle: wait("timeouts.body_idle", 60),
+        connect: wait("timeouts.connect", 10),
+        response_head: wait("timeouts.response_head", 30),
+        tunnel_idle: wait("timeouts.tunnel_idle", 900),
+        half_close: wait("timeouts.half_close", 60),
+    }
+}
+
+fn upstream(reader: &mut Reader<'_>) -> UpstreamSettings {
+    UpstreamSettings {
+        max_idle_per_host: reader.number("upstream.max_idle_per_host", 50, 0..=1_000_000) as usize,
+        max_idle: reader.number("upstream.max_idle", 1000, 0..=1_000_000) as usize,
+        idle_timeout: reader.duration("upstream.idle_timeout", 30 * SECOND, SHORTEST..=DAY),
+        tcp_keepalive: reader.duration("upstream.tcp_keepalive", 30 * SECOND, SECOND..=DAY),
+        bind_addr: reader.read(
+            "upstream.bind_addr",
+            None,
+            |address: &Option<IpAddr>| {
+                address.map_or_else(|| "null".into(), |address| quoted(&address.to_string()))
+            },
+            |value| match &value.kind {
+                Kind::Null => Ok(None),
+                _ => text(value)
+                    .and_then(|text| text.parse().ok())
+                    .map(Some)
+                    .ok_or_else(|| "an address of this host, or null, is accepted".into()),
+            },
+        ),
+    }
+}
+
+fn dns(reader: &mut Reader<'_>) -> DnsSettings {
+    let is_null = matches!(reader.origin("dns.servers"), super::problem::Origin::Default);
+    let servers = reader.list(
+        "dns.servers",
+        Vec::new(),
+        |server: &SocketAddr| quoted(&server.to_string()),
+        |value| {
+            let text = text(value).unwrap_or_default();
+            let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+            bare.or_else(|_| text.parse()).map_err(|_| "an address with or without a port is accepted".into())
+        },
+    );
+    DnsSettings {
+        servers: (!is_null && !servers.is_empty()).then_some(servers),
+        cache_size: NonZeroUsize::new(reader.number("dns.cache_size", 10_000, 1..=10_000_000) as usize)
+            .unwrap_or(NonZeroUsize::MIN),
+        negative_ttl: reader.duration("dns.negative_ttl", 5 * SECOND, Duration::ZERO..=DAY),
+        prefer: reader.choice("dns.prefer", Family::Ipv6, &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)]),
+    }
+}
+
+fn forwarding(reader: &mut Reader<'_>) -> ForwardingSettings {
+    let via = reader.read(
+        "forwarding.via",
+        Via::Auto,
+        |via| match via {
+            Via::Auto => "\"auto\"".into(),
+            Via::Off => "\"off\"".into(),
+            Via::Pseudonym(name) => quoted(name),
+        },
+        |value| match &value.kind {
+            Kind::Bool(false) => Ok(Via::Off),
+            Kind::Text(name) if name == "auto" => Ok(Via::Auto),
+            Kind::Text(name) if name == "off" => Ok(Via::Off),
+            Kind::Text(name) if is_pseudonym(name) => Ok(Via::Pseudonym(name.clone())),
+            Kind::Text(_) => Err(
+                "auto, off or a name of letters, digits, '-', '.', '_' that begins with a letter is accepted"
+                    .into(),
+            ),
+            _ => Err("auto, off or a name is accepted".into()),
+        },
+    );
+    let addresses = [
+        ("off", ClientAddress::Off),
+        ("x_forwarded_for", ClientAddress::XForwardedFor),
+        ("forwarded", ClientAddress::Forwarded),
+        ("delete", ClientAddress::Delete),
+    ];
+    ForwardingSettings {
+        via,
+        client_address: reader.choice("forwarding.client_address", ClientAddress::Off, &addresses),
+        preserve_header_case: reader.bool("forwarding.preserve_header_case", false),
+    }
+}
+
+/// A token that begins with a letter, so that it can stand in `Via` and in `Proxy-Status`.
+fn is_pseudonym(name: &str) -> bool {
+    name.len() <= 255
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+fn access(reader: &mut Reader<'_>) -> AccessSettings {
+    let modes = [("enforce", AccessMode::Enforce), ("report", AccessMode::Report)];
+    let loopback = vec![NetPattern::Set(NetSet::Loopback)];
+    let show_net = |pattern: &NetPattern| quoted(&pattern.to_string());
+    let show_destination = |pattern: &DestinationPattern| match pattern {
+        DestinationPattern::Host(name) => quoted(name),
+        DestinationPattern::Net(net) => quoted(&net.to_string()),
+        DestinationPattern::Suffix(name) => quoted(&format!(".{name}")),
+    };
+    AccessSettings {
+        mode: reader.choice("access.mode", AccessMode::Enforce, &modes),
+        clients: reader.list("access.clients", loopback, show_net, |value| {
+            text(value).and_then(|text| net_pattern(&text)).ok_or_else(|| PATTERNS.to_owned())
+        }),
+        deny: reader.list(
+            "access.destinations.deny",
+            vec![NetSet::Special.into()],
+            show_destination,
+            destination,
+        ),
+        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, destination),
+        connect_ports: reader.list("access.connect_ports", vec![443], ToString::to_string, |value| {
+            whole(value, &(1..=65_535)).map(|port| port as u16)
+        }),
+        local_client_bypass: reader.bool("access.local_client_bypass", true),
+    }
+}
+
+fn net_pattern(text: &str) -> Option<NetPattern> {
+    let bare = || text.parse::<IpAddr>().map(IpNet::from);
+    NetSet::named(text)
+        .map(NetPattern::Set)
+        .or_else(|| text.parse::<IpNet>().or_else(|_| bare()).ok().map(|net| NetPattern::Prefix(net.trunc())))
+}
+
+fn destination(value: &Value) -> Result<DestinationPattern, String> {
+    let accepted = || format!("{PATTERNS}, a host name, or a suffix such as .example.com");
+    let text = text(value).ok_or_else(accepted)?;
+    if let Some(net) = net_pattern(&text) {
+        return Ok(DestinationPattern::Net(net));
+    }
+    let (is_suffix, name) = text.strip_prefix('.').map_or((false, text.as_str()), |name| (true, name));
+    match Host::parse(name.strip_suffix('.').unwrap_or(name)) {
+        Ok(Host::Name(name)) if is_suffix => Ok(DestinationPattern::Suffix(name.into())),
+        Ok(Host::Name(name)) => Ok(DestinationPattern::Host(name.into())),
+        _ => Err(accepted()),
+    }
+}
+
+fn logging(reader: &mut Reader<'_>) -> LoggingSettings {
+    LoggingSettings {
+        console: reader.bool("logging.console", true),
+        file: path_or_null(reader, "logging.file", "logs/proxy.log"),
+        format: reader.choice(
+            "logging.format",
+            LogFormat::Text,
+            &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+        ),
+    }
+}
+
+fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
+    let file = match path_or_null(reader, "access_log.file", "logs/access.log") {
+        None => AccessLogTarget::Off,
+        Some(path) if path.as_os_str() == "-" => AccessLogTarget::Stdout,
+        Some(path) => AccessLogTarget::File(path),
+    };
+    let queries = [("keep", QueryLogging::Keep), ("redact", QueryLogging::Redact)];
+    AccessLogSettings { file, query: reader.choice("access_log.query", QueryLogging::Redact, &queries) }
+}
+
+fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Option<PathBuf> {
+    let shown = |path: &Option<PathBuf>| {
+        path.as_ref().map_or_else(|| "null".into(), |path| quoted(&path.display().to_string()))
+    };
+    reader.read(key, Some(PathBuf::from(default)), shown, |value| match &value.kind {
+        Kind::Null => Ok(None),
+        Kind::Text(path) if !path.is_empty() => Ok(Some(path.into())),
+        _ => Err("the path of a file, or null, is accepted".into()),
+    })
+}
+
+fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
+    let supervision = &settings.supervision;
+    if supervision.restart_delay > supervision.restart_delay_max {
+        reader.problem(
+            "supervision.restart_delay_max",
+            "is shorter than supervision.restart_delay; at least as long is accepted",
+        );
+    }
+    if settings.upstream.max_idle_per_host > settings.upstream.max_idle {
+        reader.problem(
+            "upstream.max_idle",
+            "is smaller than upstream.max_idle_per_host; at least as many is accepted",
+        );
+    }
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
+    let overlaps = |addresses: &[&SocketAddr]| {
+        addresses.iter().any(|wide| {
+            wide.ip().is_unspecified()
+                && wide.port() != 0
+                && addresses.iter().any(|other| other.port() == wide.port() && !other.ip().is_unspecified())
+        })
+    };
+    if overlaps(&ipv4) || overlaps(&ipv6) {
+        reader.problem(
+            "listen_addr",
+            "has an address that the unspecified address with the same port includes",
+        );
+    }
+}
+
+fn nonzero_u32(value: u64) -> NonZeroU32 {
+    u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+}

@@ -1,0 +1,251 @@
+//! Loads the configuration, decides the role of this process, and maps what fails to an exit code. The only file that
+//! sees both halves: those who supervise and those who serve.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::error::ErrorKind;
+
+use crate::{
+    cli::{self, Command, Invocation},
+    config::{self, Loaded, Sources, settings::Mode, show},
+    net::listen::{ListenError, listen},
+    telemetry::diagnostics,
+    worker::{self, WorkerError},
+};
+
+/// Exit codes (CONTRACT section 4).
+mod code {
+    pub(super) const OK: u8 = 0;
+    pub(super) const FAILURE: u8 = 1;
+    pub(super) const NO_WORKERS: u8 = 3;
+    pub(super) const COMMAND_LINE: u8 = 64;
+    pub(super) const ADDRESS: u8 = 69;
+    pub(super) const INTERNAL: u8 = 70;
+    pub(super) const NOT_PERMITTED: u8 = 77;
+    pub(super) const CONFIGURATION: u8 = 78;
+}
+
+/// Why the program ends otherwise than as asked.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(code: u8, error: impl std::fmt::Display) -> Self {
+        Self { code, text: error.to_string() }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        Self::new(if error.is_forbidden() { code::NOT_PERMITTED } else { code::ADDRESS }, error)
+    }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        Self::new(
+            if matches!(error, WorkerError::Assemble(_)) { code::CONFIGURATION } else { code::FAILURE },
+            error,
+        )
+    }
+}
+
+/// Runs the program with these arguments, its name in front.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    die_of_panics();
+    #[cfg(unix)]
+    if let Some((index, channel)) = assigned::channel() {
+        return conclude(assigned::run(index, channel));
+    }
+    match cli::parse(arguments) {
+        Ok(invocation) => conclude(obey(&invocation)),
+        Err(error) => {
+            let is_wish = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nobody is left to be told when the terminal is gone.
+            let _ = error.print();
+            ExitCode::from(if is_wish { code::OK } else { code::COMMAND_LINE })
+        }
+    }
+}
+
+fn conclude(result: Result<u8, Failure>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            tracing::error!("{}", failure.text);
+            if !tracing::event_enabled!(tracing::Level::ERROR) {
+                let _ = writeln!(io::stderr(), "rust-forward-proxy: {}", failure.text);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn obey(invocation: &Invocation) -> Result<u8, Failure> {
+    let command = match &invocation.command {
+        Command::Unsupported(name) => {
+            return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
+        }
+        command => command,
+    };
+    let sources = Sources {
+        file: invocation.config.clone(),
+        text: None,
+        environment: environment(),
+        flags: invocation.flags.clone(),
+    };
+    let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+    if let Command::Check { print } = command {
+        let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
+        let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
+        let _ = io::stderr().write_all(notices.as_bytes());
+        return io::stdout()
+            .write_all(text.as_bytes())
+            .map(|()| code::OK)
+            .map_err(|error| Failure::new(code::FAILURE, error));
+    }
+    start(&loaded, invocation)
+}
+
+/// The environment, as text. What is no text is nothing that we know.
+fn environment() -> Vec<(String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn start(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
+    let settings = &loaded.settings;
+    diagnostics::init(&settings.logging, &settings.log_level, None)
+        .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    raise_file_limit(settings.limits.max_connections);
+    if settings.runtime.mode == Mode::MultiProcess {
+        #[cfg(unix)]
+        return supervise(loaded, invocation);
+        #[cfg(not(unix))]
+        tracing::warn!(
+            threads = settings.runtime.process_count,
+            "this system cannot hand sockets to worker processes: one process with as many threads serves instead"
+        );
+    }
+    let _ = invocation;
+    let backlog = settings.listen.backlog.get();
+    let mut listeners = Vec::new();
+    for address in &settings.listen_addr {
+        listeners.append(&mut listen(*address, 1, backlog)?);
+    }
+    worker::run_alone(settings, listeners)?;
+    Ok(code::OK)
+}
+
+#[cfg(unix)]
+fn supervise(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
+    use crate::supervisor::{self, Ending, Sockets};
+    let slots = loaded.settings.runtime.process_count.get();
+    let sockets = Sockets::bind(&loaded.settings, slots)?;
+    let flags = invocation.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
+    match supervisor::run(loaded, sockets, flags) {
+        Ok(Ending::Stopped) => Ok(code::OK),
+        Ok(Ending::FirstStartFailed(status)) => Ok(status
+            .and_then(|status| u8::try_from(status).ok())
+            .filter(|status| *status != 0)
+            .unwrap_or(code::FAILURE)),
+        Ok(Ending::NoWorkers) => Ok(code::NO_WORKERS),
+        Err(error) => Err(Failure::new(code::FAILURE, error)),
+    }
+}
+
+/// A worker, which gets everything from its launcher.
+#[cfg(unix)]
+mod assigned {
+    use std::{fs::File, net::TcpListener, os::unix::net::UnixStream};
+
+    use super::{Failure, Sources, code, config, diagnostics, environment, worker};
+    use crate::{
+        control::{Order, channel},
+        shared_memory::Segment,
+    };
+
+    /// The channel to the launcher and the slot's index, in a process that is a worker.
+    pub(super) fn channel() -> Option<(usize, UnixStream)> {
+        let index = std::env::var("PROXY_PROCESS_INDEX").ok()?.parse().ok()?;
+        Some((index, channel::of_this_process().ok()?))
+    }
+
+    pub(super) fn run(index: usize, mut channel: UnixStream) -> Result<u8, Failure> {
+        let broken = |error: &dyn std::fmt::Display| {
+            Failure::new(code::INTERNAL, format!("the launcher's order cannot be understood: {error}"))
+        };
+        let (order, descriptors) = channel::receive_first(&mut channel).map_err(|error| broken(&error))?;
+        let Order::Assign(assignment) = order else { return Err(broken(&"it is no assignment")) };
+        let flags = assignment.flags.iter().filter_map(|(key, value)| {
+            let flags =
+                [("listen_addr", "--listen"), ("runtime.mode", "--mode"), ("log_level", "--log-level")];
+            let (key, flag) = flags.into_iter().find(|(known, _)| known == key)?;
+            Some((key, flag, value.clone()))
+        });
+        let sources = Sources {
+            file: None,
+            text: Some(assignment.file.clone().unwrap_or_default()),
+            environment: environment(),
+            flags: flags.collect(),
+        };
+        let loaded =
+            config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        let settings = &loaded.settings;
+        diagnostics::init(&settings.logging, &settings.log_level, Some(index))
+            .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+        let mut descriptors = descriptors.into_iter();
+        let memory =
+            descriptors.next().map(File::from).ok_or_else(|| broken(&"there is no memory with it"))?;
+        let segment = Segment::open(&memory).map_err(|error| broken(&error))?;
+        let seat = segment.seat(assignment.seat).ok_or_else(|| broken(&"there is no such seat"))?;
+        let listeners = descriptors.map(TcpListener::from).collect();
+        worker::run_assigned(settings, index, &assignment.listeners, listeners, seat, channel)?;
+        Ok(code::OK)
+    }
+}
+
+/// Every connection needs a descriptor, and one more for its origin.
+#[cfg(unix)]
+fn raise_file_limit(max_connections: u32) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let limit = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+    let needed = u64::from(max_connections) * 2;
+    if limit < needed {
+        tracing::warn!(
+            limit,
+            needed,
+            "the limit of open files of a process is too low for limits.max_connections: raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit(_: u32) {}
+
+/// A panic is a defect: it is logged and ends the process, so that it is seen and a launcher can replace it. What a panic
+/// left half done is not served on.
+fn die_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "internal error");
+        let _ = writeln!(io::stderr(), "rust-forward-proxy: internal error: {panic}");
+        #[expect(
+            clippy::exit,
+            clippy::disallowed_methods,
+            reason = "the end of the process is what is wanted"
+        )]
+        std::process::exit(i32::from(code::INTERNAL));
+    }));
+}

@@ -1,0 +1,395 @@
+//! One connection to an authority: resolve, filter every address, race what is left (RFC 8305).
+//!
+//! Whatever a name stands for is decided on here, at the address that is dialled: no answer of a name server leads
+//! around the rules, and none leads back to our own listeners. Must not know who asks or why.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, Sleep, sleep_until, timeout_at},
+};
+
+use super::{
+    authority::{Authority, Host},
+    filter::{NetFilter, NetPattern},
+    own::OwnListeners,
+    resolve::{Family, ResolveError, Resolver},
+    socket,
+};
+
+/// How long an answer of the family that is not preferred waits for the other (RFC 8305 section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// How long an attempt has before the next address is tried beside it (RFC 8305 section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Addresses of one name that are tried at most.
+const MAX_ADDRESSES: usize = 16;
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct DialOptions {
+    /// Resolution and connecting together.
+    pub connect_timeout: Duration,
+    /// The family that is tried first.
+    pub prefer: Family,
+    /// The source address; only addresses of its family are tried.
+    pub bind_addr: Option<IpAddr>,
+    /// Silence before keep-alive probes are sent.
+    pub keepalive: Duration,
+}
+
+/// Which addresses may be reached.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// What the rules refuse; none = nothing.
+    pub filter: Option<NetFilter>,
+    /// Never these.
+    pub own: OwnListeners,
+}
+
+impl Reach {
+    /// Whether `address` may be dialled.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError::Own`] or [`DialError::Prohibited`].
+    pub fn check(&self, address: SocketAddr) -> Result<(), DialError> {
+        if self.own.owns(address) {
+            return Err(DialError::Own { address });
+        }
+        match self.filter.as_ref().map(|filter| filter.check(address.ip())) {
+            Some(Err(pattern)) => Err(DialError::Prohibited { address, pattern }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A connection that was made.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The address it goes to.
+    pub peer: SocketAddr,
+    /// How long resolution took, where DNS had to be asked.
+    pub dns: Option<Duration>,
+    /// How long connecting took.
+    pub connect: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The name has no address.
+    #[error(transparent)]
+    Dns(ResolveError),
+    /// The name was not resolved within the deadline.
+    #[error("the name was not resolved in time")]
+    DnsTimeout,
+    /// No address of the host may be reached.
+    #[error("the address {} is not to be reached through this proxy", address.ip())]
+    Prohibited {
+        /// One that was refused.
+        address: SocketAddr,
+        /// By this.
+        pattern: NetPattern,
+    },
+    /// The address is one of our own listeners.
+    #[error("the request would come back to this proxy")]
+    Own {
+        /// The listener.
+        address: SocketAddr,
+    },
+    /// No address is of the family of `upstream.bind_addr`.
+    #[error("no address of the host is of the family of upstream.bind_addr")]
+    NoFamily,
+    /// The host refused the connection.
+    #[error("the connection was refused")]
+    Refused,
+    /// There is no way to the address.
+    #[error("the address cannot be reached")]
+    Unreachable,
+    /// No connection within the deadline.
+    #[error("the connection was not made in time")]
+    Timeout,
+    /// Something else.
+    #[error("the connection failed: {0}")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable => Self::Unreachable,
+            io::ErrorKind::TimedOut => Self::Timeout,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Makes connections. Clones share the resolver's cache.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    resolver: Resolver,
+    options: DialOptions,
+}
+
+impl Dialer {
+    /// A dialer.
+    #[must_use]
+    pub fn new(resolver: Resolver, options: DialOptions) -> Self {
+        Self { resolver, options }
+    }
+
+    /// Connects to `authority`, at an address that `reach` allows.
+    ///
+    /// # Errors
+    ///
+    /// See [`DialError`]; within `connect_timeout` in any case. Dropping the future closes every attempt.
+    pub async fn dial(&self, authority: &Authority, reach: &Reach) -> Result<Dialled, DialError> {
+        let started = Instant::now();
+        let deadline = started + self.options.connect_timeout;
+        let mut race = Race::new(&self.options, reach, authority.port);
+        let known = match &authority.host {
+            Host::Name(name) => self.resolver.known(name),
+            Host::V4(address) => vec![(*address).into()],
+            Host::V6(address) => vec![(*address).into()],
+        };
+        let mut resolved = None;
+        let connected = match &authority.host {
+            Host::Name(name) if known.is_empty() => {
+                let racing = self.resolve_and_race(name, &mut race, &mut resolved);
+                timeout_at(deadline, racing).await
+            }
+            _ => {
+                race.add(known);
+                timeout_at(deadline, poll_fn(|cx| race.poll(cx, true))).await
+            }
+        };
+        let stream = match connected {
+            Ok(connected) => connected?,
+            Err(_) if race.is_empty_handed() => return Err(DialError::DnsTimeout),
+            Err(_) => return Err(DialError::Timeout),
+        };
+        let peer = stream.peer_addr()?;
+        socket::prepare(&stream, self.options.keepalive)?;
+        let dns = resolved.map(|at: Instant| at - started);
+        Ok(Dialled { stream, peer, dns, connect: started.elapsed() - dns.unwrap_or_default() })
+    }
+
+    /// Asks for both families at once and connects to what comes first, the preferred family having a small lead.
+    async fn resolve_and_race(
+        &self,
+        name: &str,
+        race: &mut Race<'_>,
+        resolved: &mut Option<Instant>,
+    ) -> Result<TcpStream, DialError> {
+        let other = match self.options.prefer {
+            Family::Ipv4 => Family::Ipv6,
+            Family::Ipv6 => Family::Ipv4,
+        };
+        let mut preferred = Question::new(self.resolver.lookup(name, self.options.prefer));
+        let mut second = Question::new(self.resolver.lookup(name, other));
+        let mut failure = None;
+        let mut delay: Option<Pin<Box<Sleep>>> = None;
+        let mut held = Vec::new();
+        poll_fn(|cx| {
+            match preferred.poll_answer(cx) {
+                Poll::Ready(Ok(addresses)) => {
+                    race.add(addresses);
+                    resolved.get_or_insert_with(Instant::now);
+                }
+                Poll::Ready(Err(error)) => keep_clearer(&mut failure, error),
+                Poll::Pending => {}
+            }
+            match second.poll_answer(cx) {
+                Poll::Ready(Ok(addresses)) => {
+                    held = addresses;
+                    delay = Some(Box::pin(sleep_until(Instant::now() + RESOLUTION_DELAY)));
+                }
+                Poll::Ready(Err(error)) => keep_clearer(&mut failure, error),
+                Poll::Pending => {}
+            }
+            let waited = delay.as_mut().is_some_and(|delay| delay.as_mut().poll(cx).is_ready());
+            if !held.is_empty() && (waited || preferred.is_answered()) {
+                race.add(std::mem::take(&mut held));
+                delay = None;
+                resolved.get_or_insert_with(Instant::now);
+            }
+            let complete = preferred.is_answered() && second.is_answered() && held.is_empty();
+            if complete && race.is_empty_handed() {
+                return Poll::Ready(Err(match failure.take() {
+                    Some(ResolveError::Timeout) => DialError::DnsTimeout,
+                    Some(error) => DialError::Dns(error),
+                    None => DialError::Dns(ResolveError::NotFound { rcode: "NOERROR" }),
+                }));
+            }
+            race.poll(cx, complete)
+        })
+        .await
+    }
+}
+
+/// Of two failed questions the one that says most: a server's failure before "no such record".
+fn keep_clearer(kept: &mut Option<ResolveError>, error: ResolveError) {
+    let says = |error: &ResolveError| match error {
+        ResolveError::NotFound { rcode: "NXDOMAIN" } => 3,
+        ResolveError::Failed { .. } | ResolveError::BadName => 2,
+        ResolveError::Timeout => 1,
+        ResolveError::NotFound { .. } => 0,
+    };
+    if kept.as_ref().is_none_or(|kept| says(kept) < says(&error)) {
+        *kept = Some(error);
+    }
+}
+
+type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>>;
+
+/// A look-up that gives its answer once.
+struct Question<'a>(Option<Lookup<'a>>);
+
+impl<'a> Question<'a> {
+    fn new(lookup: impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a) -> Self {
+        Self(Some(Box::pin(lookup)))
+    }
+
+    fn is_answered(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<IpAddr>, ResolveError>> {
+        let Some(lookup) = &mut self.0 else { return Poll::Pending };
+        let answer = lookup.as_mut().poll(cx);
+        if answer.is_ready() {
+            self.0 = None;
+        }
+        answer
+    }
+}
+
+type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// Attempts to connect, each begun a while after the one before or as soon as that has failed.
+struct Race<'a> {
+    options: &'a DialOptions,
+    reach: &'a Reach,
+    port: u16,
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<Attempt>,
+    next: Option<Pin<Box<Sleep>>>,
+    added: usize,
+    refused: Option<DialError>,
+    failed: Option<DialError>,
+}
+
+impl<'a> Race<'a> {
+    fn new(options: &'a DialOptions, reach: &'a Reach, port: u16) -> Self {
+        Self {
+            options,
+            reach,
+            port,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            next: None,
+            added: 0,
+            refused: None,
+            failed: None,
+        }
+    }
+
+    /// Whether there was no address to try or to refuse yet.
+    fn is_empty_handed(&self) -> bool {
+        self.added == 0 && self.refused.is_none()
+    }
+
+    /// More addresses, in the order of preference inside their family. Families take turns (RFC 8305 section 4).
+    fn add(&mut self, addresses: Vec<IpAddr>) {
+        for ip in addresses {
+            let address = SocketAddr::new(ip, self.port);
+            let fits = self.options.bind_addr.is_none_or(|own| own.is_ipv4() == ip.to_canonical().is_ipv4());
+            if !fits {
+                self.refused.get_or_insert(DialError::NoFamily);
+            } else if let Err(error) = self.reach.check(address) {
+                self.refused.get_or_insert(error);
+            } else if self.added < MAX_ADDRESSES && !self.waiting.contains(&address) {
+                self.waiting.push_back(address);
+                self.added += 1;
+            }
+        }
+        let (mut first, mut second): (VecDeque<_>, VecDeque<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|address| address.is_ipv6() == (self.options.prefer == Family::Ipv6));
+        while let Some(address) = first.pop_front() {
+            self.waiting.push_back(address);
+            self.waiting.extend(second.pop_front());
+        }
+        self.waiting.append(&mut second);
+    }
+
+    /// The first connection that is made; an error when all have failed and, `complete` being true, none will be added.
+    fn poll(&mut self, cx: &mut Context<'_>, complete: bool) -> Poll<Result<TcpStream, DialError>> {
+        loop {
+            let mut at = 0;
+            let mut any_failed = false;
+            while at < self.running.len() {
+                match self.running[at].as_mut().poll(cx) {
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Err(error)) => {
+                        drop(self.running.swap_remove(at));
+                        self.failed.get_or_insert_with(|| error.into());
+                        any_failed = true;
+                    }
+                    Poll::Pending => at += 1,
+                }
+            }
+            let due = self.running.is_empty()
+                || any_failed
+                || self.next.as_mut().is_some_and(|next| next.as_mut().poll(cx).is_ready());
+            if !due {
+                return Poll::Pending;
+            }
+            let Some(address) = self.waiting.pop_front() else {
+                self.next = None;
+                return if self.running.is_empty() && complete {
+                    Poll::Ready(Err(self.verdict()))
+                } else {
+                    Poll::Pending
+                };
+            };
+            self.running.push(Box::pin(connect(address, self.options.bind_addr)));
+            self.next = (!self.waiting.is_empty() || !complete)
+                .then(|| Box::pin(sleep_until(Instant::now() + ATTEMPT_DELAY)));
+        }
+    }
+
+    fn verdict(&mut self) -> DialError {
+        self.failed
+            .take()
+            .or_else(|| self.refused.take())
+            .unwrap_or(DialError::Dns(ResolveError::NotFound { rcode: "NOERROR" }))
+    }
+}
+
+async fn connect(address: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(address).await
+}

@@ -1,0 +1,211 @@
+//! The section `access`: which clients are served, and where they may go.
+//!
+//! Must not know the process, the request beyond its [`Facts`], or what is answered. The order is: the client; the port of
+//! a tunnel; the exceptions of `allow`; the names of `deny`; the addresses of `deny`. The last are asked again, by `reach`, of
+//! every address that is dialled.
+//!
+//! Three things that the text of the configuration leaves open:
+//!
+//! - An exception by name is one from the whole of `deny`: a name in `allow` may stand for a private address, or else it would
+//!   except nothing from the default `["special"]`. Only our own listeners stay out of reach.
+//! - An address that is written in the target is refused as an address (502 `destination_ip_prohibited`), as if
+//!   it had been resolved, and before anything is dialled.
+//! - A client on this host, with `local_client_bypass`, may use any port and is not held to the sets `loopback`, `private` and
+//!   `special` in `deny`. Names, prefixes, `link_local` and `metadata` that are written there hold for it, too:
+//!   somebody meant them.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use super::{
+    facts::Facts,
+    members::Members,
+    names::Names,
+    verdict::{Permit, Refusal, RefusalKind, RuleName},
+};
+use crate::{
+    config::settings::{AccessMode, AccessSettings, DestinationPattern},
+    net::{
+        authority::Host,
+        dial::Reach,
+        filter::{NetFilter, NetPattern, NetSet},
+        own::OwnListeners,
+    },
+};
+
+/// The rules of `access`, ready to be asked. Immutable: a reload builds another.
+#[derive(Debug)]
+pub struct Policy {
+    reports_only: bool,
+    clients: Members,
+    serves_loopback: bool,
+    connect_ports: Vec<u16>,
+    bypass: bool,
+    allowed_names: Names,
+    denied_names: Names,
+    /// For most; for clients on this host; for names that are excepted.
+    everyone: Branch,
+    local: Branch,
+    excepted: Arc<Reach>,
+}
+
+/// The address rules that hold for some clients, as they are enforced and as they are reported.
+#[derive(Debug)]
+struct Branch {
+    rules: Arc<AddressRules>,
+    reach: Arc<Reach>,
+}
+
+/// The addresses of `deny` and `allow`, with the names of the rules.
+#[derive(Debug)]
+pub(super) struct AddressRules {
+    filter: NetFilter,
+    names: HashMap<NetPattern, RuleName>,
+}
+
+impl Policy {
+    /// From the settings, which are checked already, and the sockets of this instance, which nothing may reach.
+    pub fn new(settings: &AccessSettings, own: &OwnListeners) -> Self {
+        let AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass } = settings;
+        let reports_only = *mode == AccessMode::Report;
+        let (denied_names, denied) = split(DENY, deny);
+        let (allowed_names, allowed) = split(ALLOW, allow);
+        let excepted = Arc::new(Reach { filter: None, own: own.clone() });
+        let branch = |denied: &[NetPattern]| {
+            let filter = NetFilter::new(denied, &allowed);
+            let reach = Reach { filter: Some(filter.clone()), own: own.clone() };
+            let names = denied.iter().map(|pattern| (*pattern, address_rule(pattern))).collect();
+            Branch {
+                rules: Arc::new(AddressRules { filter, names }),
+                reach: if reports_only { Arc::clone(&excepted) } else { Arc::new(reach) },
+            }
+        };
+        let held: Vec<_> = denied.iter().copied().filter(|pattern| !is_lifted(pattern)).collect();
+        let mut connect_ports = connect_ports.clone();
+        connect_ports.sort_unstable();
+        Self {
+            reports_only,
+            clients: Members::new(clients),
+            serves_loopback: clients.contains(&NetPattern::Set(NetSet::Loopback)),
+            connect_ports,
+            bypass: *local_client_bypass,
+            allowed_names,
+            denied_names,
+            everyone: branch(&denied),
+            local: branch(&held),
+            excepted,
+        }
+    }
+
+    /// Whether this request may pass.
+    ///
+    /// # Errors
+    /// The rule that forbids it. Never in `access.mode: report`, where the permit says what would have been refused.
+    pub fn decide(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
+        let verdict = self.enforce(facts);
+        match verdict {
+            Err(refusal) if self.reports_only => Ok(Permit {
+                rule: MODE,
+                reach: Arc::clone(&self.excepted),
+                would_refuse: Some(refusal),
+                reported: None,
+            }),
+            verdict => verdict,
+        }
+    }
+
+    /// Whether this client is served at all. For whoever wants to know before there is a request.
+    ///
+    /// # Errors
+    /// The rule that forbids it. Never in `access.mode: report`.
+    pub fn admit(&self, client: IpAddr, is_local: bool) -> Result<(), Refusal> {
+        if self.reports_only { Ok(()) } else { self.check_client(client, is_local) }
+    }
+
+    /// The rule behind an address that `reach` has refused, as that names the pattern only.
+    pub fn address_rule(&self, pattern: &NetPattern) -> RuleName {
+        self.everyone.rules.names.get(pattern).cloned().unwrap_or_else(|| address_rule(pattern))
+    }
+
+    fn enforce(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
+        self.check_client(facts.client, facts.client_is_local)?;
+        let is_exempt = self.bypass && facts.client_is_local;
+        let port = facts.authority.port;
+        if facts.connect && !is_exempt && self.connect_ports.binary_search(&port).is_err() {
+            return Err(Refusal { rule: CONNECT_PORTS, kind: RefusalKind::ConnectPort });
+        }
+        let branch = if is_exempt { &self.local } else { &self.everyone };
+        let literal = match &facts.authority.host {
+            Host::Name(name) => {
+                if let Some(rule) = self.allowed_names.find(name) {
+                    let reach = Arc::clone(&self.excepted);
+                    return Ok(Permit { rule, reach, would_refuse: None, reported: None });
+                }
+                if let Some(rule) = self.denied_names.find(name) {
+                    return Err(Refusal { rule, kind: RefusalKind::DestinationName });
+                }
+                None
+            }
+            Host::V4(address) => Some(IpAddr::V4(*address)),
+            Host::V6(address) => Some(IpAddr::V6(*address)),
+        };
+        if let Some(address) = literal {
+            branch.rules.check(address)?;
+        }
+        Ok(Permit {
+            rule: if is_exempt { LOCAL_CLIENT_BYPASS } else { CLIENTS },
+            reach: Arc::clone(&branch.reach),
+            would_refuse: None,
+            reported: self.reports_only.then(|| Arc::clone(&branch.rules)),
+        })
+    }
+
+    fn check_client(&self, client: IpAddr, is_local: bool) -> Result<(), Refusal> {
+        // A client on this host that comes by another of its addresses is meant by "loopback", too.
+        if (is_local && self.serves_loopback) || self.clients.contain(client) {
+            return Ok(());
+        }
+        Err(Refusal { rule: CLIENTS, kind: RefusalKind::Client })
+    }
+}
+
+impl AddressRules {
+    pub(super) fn check(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.filter.check(address).map_err(|pattern| Refusal {
+            rule: self.names.get(&pattern).cloned().unwrap_or_else(|| address_rule(&pattern)),
+            kind: RefusalKind::DestinationAddress,
+        })
+    }
+}
+
+/// The names of a list, and its addresses.
+fn split(list: &str, patterns: &[DestinationPattern]) -> (Names, Vec<NetPattern>) {
+    let mut names = Names::default();
+    let mut addresses = Vec::new();
+    for pattern in patterns {
+        match pattern {
+            DestinationPattern::Host(name) => names.insert(list, name, false),
+            DestinationPattern::Suffix(name) => names.insert(list, name, true),
+            DestinationPattern::Net(pattern) => addresses.push(*pattern),
+        }
+    }
+    (names, addresses)
+}
+
+fn address_rule(pattern: &NetPattern) -> RuleName {
+    RuleName::entry(format!("{DENY}[{pattern}]").into())
+}
+
+/// Whether `local_client_bypass` lifts it.
+const fn is_lifted(pattern: &NetPattern) -> bool {
+    matches!(pattern, NetPattern::Set(NetSet::Loopback | NetSet::Private | NetSet::Special))
+}
+
+const CLIENTS: RuleName = RuleName::key("access.clients");
+const CONNECT_PORTS: RuleName = RuleName::key("access.connect_ports");
+const LOCAL_CLIENT_BYPASS: RuleName = RuleName::key("access.local_client_bypass");
+const MODE: RuleName = RuleName::key("access.mode");
+const ALLOW: &str = "access.destinations.allow";
+const DENY: &str = "access.destinations.deny";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! What is known of a request when it is decided upon.
+//!
+//! Borrowed from whoever knows it; must not own anything.
+
+use std::net::IpAddr;
+
+use http::Method;
+
+use crate::net::authority::Authority;
+
+/// What is known of a request when it is decided upon.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The client's address, as the kernel or a trusted balancer says.
+    pub client: IpAddr,
+    /// Whether the client is on this host, be it by another address than a loopback one.
+    pub client_is_local: bool,
+    /// The method.
+    pub method: &'a Method,
+    /// Whether a tunnel is asked for.
+    pub connect: bool,
+    /// Where it is to go, as the client wrote it.
+    pub authority: &'a Authority,
+    /// The authenticated user.
+    pub user: Option<&'a str>,
+}

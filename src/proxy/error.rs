@@ -1,0 +1,188 @@
+//! Every way in which an exchange can fail, and what the client is told of it (CONTRACT section 8).
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use crate::{
+    message::head::HeadError,
+    net::{dial::DialError, resolve::ResolveError},
+    policy::{Refusal, RefusalKind, RuleName},
+    server::{BodyFault, Fault},
+    telemetry::names::ProxyErrorType,
+    upstream::UpstreamError,
+};
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The client's.
+    Downstream,
+    /// Nobody's: a rule says no.
+    Policy,
+    /// The origin's, or of the way to it.
+    Upstream,
+}
+
+/// A failure that is answered.
+#[derive(Clone, Debug)]
+pub(super) struct ProxyError {
+    pub(super) blame: Blame,
+    pub(super) status: StatusCode,
+    pub(super) kind: ProxyErrorType,
+    /// For people: what was wrong, without anything secret in it.
+    pub(super) details: Cow<'static, str>,
+    /// The DNS answer code, for [`ProxyErrorType::DnsError`].
+    pub(super) rcode: Option<&'static str>,
+    /// The rule that refused it.
+    pub(super) rule: Option<RuleName>,
+}
+
+impl ProxyError {
+    pub(super) fn new(
+        blame: Blame,
+        status: StatusCode,
+        kind: ProxyErrorType,
+        details: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { blame, status, kind, details: details.into(), rcode: None, rule: None }
+    }
+
+    pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Downstream, StatusCode::BAD_REQUEST, ProxyErrorType::HttpRequestError, details)
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(
+            Blame::Downstream,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ProxyErrorType::HttpRequestError,
+            "the request body is larger than limits.max_body_size",
+        )
+    }
+
+    pub(super) fn looped(details: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
+    }
+
+    pub(super) fn crowded() -> Self {
+        Self::new(
+            Blame::Policy,
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProxyErrorType::ConnectionLimitReached,
+            "limits.max_connections is reached",
+        )
+    }
+
+    pub(super) fn https_in_the_clear() -> Self {
+        Self::new(
+            Blame::Downstream,
+            StatusCode::NOT_IMPLEMENTED,
+            ProxyErrorType::HttpRequestError,
+            "https:// in a request target is not supported yet: use CONNECT",
+        )
+    }
+
+    fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Blame::Upstream, status, kind, details)
+    }
+}
+
+impl From<&HeadError> for ProxyError {
+    fn from(error: &HeadError) -> Self {
+        Self::new(Blame::Downstream, error.status(), ProxyErrorType::HttpRequestError, error.to_string())
+    }
+}
+
+impl From<&Fault> for ProxyError {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::Head(error) => Self::from(error),
+            Fault::Incomplete => Self::bad_request("the connection was closed inside the request head"),
+            Fault::HeadTimeout => Self::new(
+                Blame::Downstream,
+                StatusCode::REQUEST_TIMEOUT,
+                ProxyErrorType::HttpRequestError,
+                "the request head was not complete within timeouts.client_header",
+            ),
+        }
+    }
+}
+
+impl From<BodyFault> for ProxyError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Incomplete => Self::bad_request("the request body ended early"),
+            BodyFault::Malformed => Self::bad_request("the chunked coding of the request body is malformed"),
+            BodyFault::Timeout => Self::new(
+                Blame::Downstream,
+                StatusCode::REQUEST_TIMEOUT,
+                ProxyErrorType::HttpRequestError,
+                "no byte of the request body came for timeouts.body_idle",
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for ProxyError {
+    fn from(refusal: Refusal) -> Self {
+        let denied = |text: &'static str| (StatusCode::FORBIDDEN, ProxyErrorType::HttpRequestDenied, text);
+        let (status, kind, text) = match refusal.kind {
+            RefusalKind::Client => denied("this client is not served"),
+            RefusalKind::ConnectPort => denied("CONNECT to this port is not allowed"),
+            RefusalKind::DestinationName => denied("this host is not to be reached through this proxy"),
+            RefusalKind::DestinationAddress => (
+                StatusCode::BAD_GATEWAY,
+                ProxyErrorType::DestinationIpProhibited,
+                "this address is not to be reached through this proxy",
+            ),
+        };
+        let mut error = Self::new(Blame::Policy, status, kind, text);
+        error.rule = Some(refusal.rule);
+        error
+    }
+}
+
+impl From<UpstreamError> for ProxyError {
+    fn from(error: UpstreamError) -> Self {
+        use ProxyErrorType as Kind;
+        let (status, kind) = match &error {
+            UpstreamError::Dial(dial) => return Self::from(dial),
+            UpstreamError::Terminated => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
+            UpstreamError::Malformed => (StatusCode::BAD_GATEWAY, Kind::HttpProtocolError),
+            UpstreamError::HeadTooLarge => (StatusCode::BAD_GATEWAY, Kind::HttpResponseHeaderSectionSize),
+            UpstreamError::HeadTimeout | UpstreamError::BodyTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, Kind::HttpResponseTimeout)
+            }
+            UpstreamError::UpgradeFailed => (StatusCode::BAD_GATEWAY, Kind::HttpUpgradeFailed),
+        };
+        Self::upstream(status, kind, error.to_string())
+    }
+}
+
+impl From<&DialError> for ProxyError {
+    fn from(error: &DialError) -> Self {
+        use ProxyErrorType as Kind;
+        let (status, kind) = match error {
+            DialError::Dns(ResolveError::Timeout) | DialError::DnsTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, Kind::DnsTimeout)
+            }
+            DialError::Dns(_) => (StatusCode::BAD_GATEWAY, Kind::DnsError),
+            DialError::Prohibited { .. } => (StatusCode::BAD_GATEWAY, Kind::DestinationIpProhibited),
+            DialError::Own { .. } => (StatusCode::BAD_GATEWAY, Kind::ProxyLoopDetected),
+            DialError::NoFamily | DialError::Unreachable => {
+                (StatusCode::BAD_GATEWAY, Kind::DestinationIpUnroutable)
+            }
+            DialError::Refused => (StatusCode::BAD_GATEWAY, Kind::ConnectionRefused),
+            DialError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Kind::ConnectionTimeout),
+            DialError::Io(_) => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
+        };
+        let mut answer = Self::upstream(status, kind, error.to_string());
+        answer.rcode = match error {
+            DialError::Dns(ResolveError::NotFound { rcode }) => Some(rcode),
+            DialError::Dns(ResolveError::Failed { rcode }) => *rcode,
+            _ => None,
+        };
+        answer
+    }
+}

@@ -1,0 +1,299 @@
+//! One request's facts, timings, bytes and outcome. Dropping it writes the access record and counts it,
+//! whatever has happened to the request.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::{
+    account::Account,
+    error::{Blame, ProxyError},
+    live::{Live, Name},
+    request_body::Upload,
+};
+use crate::{
+    config::settings::QueryLogging,
+    message::trace::RequestId,
+    net::{
+        authority::Authority,
+        dial::Dialled,
+        relay::{RelayCounts, RelayOutcome},
+    },
+    policy::verdict::RuleName,
+    telemetry::{access_record::AccessRecord, names::ProxyErrorType},
+};
+
+/// What is known of one exchange so far.
+pub(super) struct Exchange {
+    account: Arc<Account>,
+    name: Name,
+    query: QueryLogging,
+    id: RequestId,
+    client: SocketAddr,
+    local: SocketAddr,
+    started: Instant,
+    started_at: SystemTime,
+    method: Option<Method>,
+    http10: bool,
+    scheme: Option<&'static str>,
+    authority: Option<Authority>,
+    /// The raw target or its path, for the log.
+    path: Bytes,
+    status: Option<StatusCode>,
+    error: Option<ProxyErrorType>,
+    rule: Option<RuleName>,
+    upstream: Option<SocketAddr>,
+    reused: bool,
+    upload: Option<Arc<Upload>>,
+    counts: Option<Arc<RelayCounts>>,
+    bytes_out: u64,
+    dns: Option<Duration>,
+    connect: Option<Duration>,
+    first_byte: Option<Duration>,
+    close: &'static str,
+    is_garbled: bool,
+    route: Option<&'static str>,
+}
+
+/// How much is logged of what was no request, in bytes.
+const MAX_GARBLED: usize = 256;
+
+impl Exchange {
+    /// An exchange that has begun at `started`, when the first byte of its request was there.
+    pub(super) fn begin(
+        account: &Arc<Account>,
+        live: &Live,
+        client: SocketAddr,
+        local: SocketAddr,
+        started: Instant,
+    ) -> Box<Self> {
+        let started_at = SystemTime::now().checked_sub(started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        Box::new(Self {
+            account: Arc::clone(account),
+            name: live.name.clone(),
+            query: live.query,
+            id: RequestId::next(),
+            client,
+            local,
+            started,
+            started_at,
+            method: None,
+            http10: false,
+            scheme: None,
+            authority: None,
+            path: Bytes::new(),
+            status: None,
+            error: None,
+            rule: None,
+            upstream: None,
+            reused: false,
+            upload: None,
+            counts: None,
+            bytes_out: 0,
+            dns: None,
+            connect: None,
+            first_byte: None,
+            close: "client",
+            is_garbled: false,
+            route: None,
+        })
+    }
+
+    pub(super) fn id(&self) -> RequestId {
+        self.id
+    }
+
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The request line was understood.
+    pub(super) fn requested(&mut self, method: Method, http10: bool) {
+        self.method = Some(method);
+        self.http10 = http10;
+    }
+
+    /// Where it wants to go. `path` is the raw path and query, empty for a tunnel.
+    pub(super) fn targets(
+        &mut self,
+        scheme: Option<&'static str>,
+        authority: Option<Authority>,
+        path: Bytes,
+    ) {
+        self.scheme = scheme;
+        self.authority = authority;
+        self.path = path;
+    }
+
+    /// The policy let it pass by this rule.
+    pub(super) fn permitted(&mut self, rule: RuleName) {
+        self.rule = Some(rule);
+    }
+
+    /// A connection was made for it.
+    pub(super) fn dialled(&mut self, dialled: &Dialled) {
+        self.dns = dialled.dns;
+        self.connect = Some(dialled.connect);
+        let counters = self.account.counters();
+        counters.upstream_connects.fetch_add(1, Ordering::Relaxed);
+        counters.dns_lookups.fetch_add(u64::from(dialled.dns.is_some()), Ordering::Relaxed);
+    }
+
+    /// It goes out on a connection to `upstream`.
+    pub(super) fn reached(&mut self, upstream: SocketAddr, reused: bool) {
+        self.upstream = Some(upstream);
+        self.reused = reused;
+        if reused {
+            self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is sent a second time.
+    pub(super) fn repeated(&mut self) {
+        self.account.counters().upstream_retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its body is on the way.
+    pub(super) fn uploads(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
+    }
+
+    /// The head of the response is here.
+    pub(super) fn answered(&mut self) {
+        self.first_byte = Some(self.started.elapsed());
+    }
+
+    /// The client is answered with this status.
+    pub(super) fn respond(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    pub(super) fn count_out(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    /// It goes on as a tunnel, whose bytes are counted here.
+    pub(super) fn tunnels(&mut self) -> Arc<RelayCounts> {
+        let counts = Arc::new(RelayCounts::default());
+        self.counts = Some(Arc::clone(&counts));
+        self.close = "drain";
+        let counters = self.account.counters();
+        counters.tunnels_total.fetch_add(1, Ordering::Relaxed);
+        counters.tunnels_active.fetch_add(1, Ordering::Relaxed);
+        counts
+    }
+
+    pub(super) fn tunnel_ended(&mut self, outcome: &RelayOutcome) {
+        self.close = match outcome {
+            RelayOutcome::Finished => "complete",
+            RelayOutcome::Idle => "tunnel_idle",
+            RelayOutcome::HalfClosed => "half_close",
+            RelayOutcome::ClientFailed(_) => "client",
+            RelayOutcome::OriginFailed(_) => "upstream",
+        };
+    }
+
+    /// It came to its end in order.
+    pub(super) fn complete(&mut self) {
+        self.close = "complete";
+    }
+
+    /// It was cut short after its answer had begun.
+    pub(super) fn fail(&mut self, error: ProxyErrorType) {
+        self.error = Some(error);
+        self.close = "upstream";
+    }
+
+    /// It is answered with a failure of ours.
+    pub(super) fn refused(&mut self, error: &ProxyError) {
+        let counters = self.account.counters();
+        match error.kind {
+            ProxyErrorType::DnsError | ProxyErrorType::DnsTimeout => {
+                counters.dns_lookups.fetch_add(1, Ordering::Relaxed);
+                counters.dns_failures.fetch_add(1, Ordering::Relaxed);
+            }
+            ProxyErrorType::ConnectionRefused
+            | ProxyErrorType::ConnectionTimeout
+            | ProxyErrorType::DestinationIpUnroutable => {
+                counters.upstream_connect_failures.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        self.error = Some(error.kind);
+        self.rule = error.rule.clone().or_else(|| self.rule.take());
+        self.close = match error.blame {
+            Blame::Downstream => "client",
+            Blame::Policy => "policy",
+            Blame::Upstream => "upstream",
+        };
+    }
+
+    /// What came was no request: its first line is what can be logged.
+    pub(super) fn garbled(&mut self, raw: &Bytes) {
+        let line = raw.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(raw.len());
+        self.path = raw.slice(..line.min(MAX_GARBLED));
+        self.is_garbled = true;
+    }
+
+    /// The way it takes.
+    pub(super) fn routed(&mut self, route: &'static str) {
+        self.route = Some(route);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let (bytes_in, bytes_out) = match &self.counts {
+            Some(counts) => (counts.up(), counts.down()),
+            None => (self.upload.as_ref().map_or(0, |upload| upload.bytes()), self.bytes_out),
+        };
+        let record = AccessRecord {
+            at: self.started_at,
+            id: &self.id,
+            worker: self.account.worker(),
+            client: self.client,
+            user: None,
+            method: self.method.as_ref().map(Method::as_str),
+            scheme: self.scheme,
+            host: self.authority.as_ref().map(|authority| &authority.host as &dyn fmt::Display),
+            port: self.authority.as_ref().map(|authority| authority.port),
+            // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
+            path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
+            keep_query: self.query == QueryLogging::Keep,
+            proto: if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            status: self.status.map(|status| status.as_u16()),
+            error: self.error.map(ProxyErrorType::name),
+            rule: self.rule.as_ref().map(RuleName::as_str),
+            route: self.route,
+            upstream: self.upstream,
+            reused: self.reused,
+            bytes_in,
+            bytes_out,
+            dns: self.dns,
+            connect: self.connect,
+            first_byte: self.first_byte,
+            duration: self.started.elapsed(),
+            close: self.close,
+        };
+        self.account.close(&record, self.error, self.counts.is_some());
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("client", &self.client)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

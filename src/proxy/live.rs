@@ -1,0 +1,89 @@
+//! What a reload swaps: everything about serving that the configuration decides, built beside the old and
+//! put in force by one pointer.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Version};
+
+use crate::{
+    config::settings::{self, QueryLogging, Settings, Via},
+    message::trace::{ClientAddress, Pseudonym},
+    net::dial::Dialer,
+    policy::Policy,
+    upstream::ConnectionOptions,
+};
+
+/// The state of one generation of the configuration.
+#[derive(Debug)]
+pub struct Live {
+    pub(super) policy: Policy,
+    pub(super) dialer: Dialer,
+    pub(super) http: ConnectionOptions,
+    pub(super) name: Name,
+    pub(super) client_address: ClientAddress,
+    pub(super) max_body_size: u64,
+    pub(super) body_idle: Duration,
+    pub(super) response_head: Duration,
+    pub(super) tunnel_idle: Duration,
+    pub(super) half_close: Duration,
+    pub(super) query: QueryLogging,
+}
+
+/// What is built by other rooms for a [`Live`].
+#[derive(Debug)]
+pub struct LiveOptions {
+    /// Who may go where.
+    pub policy: Policy,
+    /// How origins are reached.
+    pub dialer: Dialer,
+    /// Who we say we are.
+    pub pseudonym: Arc<Pseudonym>,
+}
+
+/// The name under which this proxy speaks of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    /// In `Proxy-Status`, and in `Via` where that is on.
+    pub(super) pseudonym: Arc<Pseudonym>,
+    /// Whether `Via` is added.
+    pub(super) via: bool,
+}
+
+impl Live {
+    /// The state that `settings` describe.
+    #[must_use]
+    pub fn new(settings: &Settings, options: LiveOptions) -> Self {
+        let timeouts = &settings.timeouts;
+        Self {
+            policy: options.policy,
+            dialer: options.dialer,
+            http: ConnectionOptions {
+                max_header_bytes: settings.limits.max_header_bytes,
+                max_headers: settings.limits.max_headers,
+                preserve_header_case: settings.forwarding.preserve_header_case,
+            },
+            name: Name { pseudonym: options.pseudonym, via: settings.forwarding.via != Via::Off },
+            client_address: match settings.forwarding.client_address {
+                settings::ClientAddress::Delete => ClientAddress::Delete,
+                settings::ClientAddress::Forwarded => ClientAddress::Forwarded,
+                settings::ClientAddress::Off => ClientAddress::Off,
+                settings::ClientAddress::XForwardedFor => ClientAddress::XForwardedFor,
+            },
+            max_body_size: settings.limits.max_body_size,
+            body_idle: timeouts.body_idle,
+            response_head: timeouts.response_head,
+            tunnel_idle: timeouts.tunnel_idle,
+            half_close: timeouts.half_close,
+            query: settings.access_log.query,
+        }
+    }
+}
+
+impl Name {
+    /// Signs a message that passes.
+    pub(super) fn sign(&self, received: Version, headers: &mut HeaderMap) {
+        if self.via {
+            self.pseudonym.sign(received, headers);
+        }
+    }
+}

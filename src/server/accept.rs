@@ -1,0 +1,99 @@
+//! Taking connections from a listening socket.
+//!
+//! A connection that finds no room is answered and closed before anything is allocated for it. An accept that
+//! fails for lack of descriptors or memory is tried again a little later, never in a tight loop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+use super::{
+    connection::{self, ConnectionOptions, Shared},
+    drain::Drain,
+    service::Service,
+};
+use crate::net::socket;
+
+/// How long to wait after an accept failed for lack of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the lack of resources is logged.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepts on `listener` until the drain starts, and serves `service` on every connection in a task of its own.
+///
+/// The listening socket is dropped with the future. Connections live on until they are finished; the guards of
+/// `drain` tell when.
+pub async fn accept<S: Service>(
+    listener: TcpListener,
+    service: Arc<S>,
+    options: ConnectionOptions,
+    drain: Drain,
+) {
+    let shared = Arc::new(Shared::new(service, &options, drain.clone()));
+    let mut complained: Option<Instant> = None;
+    let mut drain_started = std::pin::pin!(drain.started());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drain_started => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => take(stream, peer, &shared),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => {
+                if complained.is_none_or(|last| last.elapsed() > COMPLAINT_INTERVAL) {
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    complained = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
+    let Some(ticket) = shared.service.admit(peer) else {
+        if let Ok(local) = stream.local_addr() {
+            turn_away(&stream, &shared.service.crowded(peer, local));
+        }
+        return;
+    };
+    // A client that is gone already is found out by the first read.
+    let _ = socket::prepare(&stream, shared.tcp_keepalive);
+    let guard = shared.drain.guard();
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        connection::serve(stream, peer, shared).await;
+        drop((ticket, guard));
+    });
+}
+
+/// Answers a client for which there is no room, with what the socket takes at once.
+fn turn_away(stream: &TcpStream, answer: &[u8]) {
+    // What the client has sent is read, for an unread byte would turn the close into a reset that eats the answer.
+    let mut scratch = [0; 4096];
+    let _ = socket2::SockRef::from(stream).send(answer);
+    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+    let _ = stream.try_read(&mut scratch);
+}
+
+/// The failure of one connection that was gone before it was accepted.
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock
+    ) || matches!(
+        error.kind(),
+        Kind::PermissionDenied
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
+}

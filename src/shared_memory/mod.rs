@@ -1,0 +1,11 @@
+//! One segment of atomics that all processes of an instance map. The only unsafe room.
+//!
+//! The launcher makes the [`Segment`], and every worker maps it. Each life of a worker has a [`Seat`] in it, whose
+//! [`Counters`] only that worker writes; what is exact over all workers is a word that they share. Nothing here is a
+//! message: a worker that is killed leaves its numbers where they are, and the launcher gives back what they held.
+
+mod counters;
+mod segment;
+
+pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
+pub use segment::{Seat, Segment, SegmentError};

@@ -1,0 +1,228 @@
+//! The mapping itself.
+
+#![expect(
+    unsafe_code,
+    reason = "a mapping that several processes share can only be reached through a pointer"
+)]
+
+use std::{
+    fs::File,
+    io,
+    mem::{align_of, size_of},
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use memmap2::{MmapOptions, MmapRaw};
+use thiserror::Error;
+
+use super::counters::Counters;
+
+/// Written first into a segment; a worker of another layout refuses it.
+const LAYOUT: u64 = 0x7266_7031_0000_0001;
+
+/// Why there is no segment.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// The operating system's.
+    #[error("shared memory cannot be mapped: {0}")]
+    Io(#[from] io::Error),
+    /// What was handed over is not a segment of this program's layout.
+    #[error("the shared memory that was handed over has another layout: it belongs to another version")]
+    Layout,
+}
+
+/// What stands in front of the seats.
+#[repr(C, align(128))]
+struct Header {
+    layout: AtomicU64,
+    seats: AtomicU64,
+    /// Client connections of the whole instance.
+    connections: Padded,
+}
+
+#[repr(C, align(128))]
+struct Padded(AtomicI64);
+
+/// The memory of one instance.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    mapping: Arc<MmapRaw>,
+    seats: usize,
+}
+
+/// One worker life's place in the segment. Clones are the same place.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    segment: Segment,
+    index: usize,
+}
+
+impl Segment {
+    /// Memory of this process alone.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn private(seats: usize) -> Result<Self, SegmentError> {
+        let mapping = MmapOptions::new().len(size_of_segment(seats)).map_anon()?;
+        Ok(Self::initialised(mapping.into(), seats))
+    }
+
+    /// Memory in `file`, which is made large enough, for processes that get the file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be resized or mapped.
+    pub fn create(file: &File, seats: usize) -> Result<Self, SegmentError> {
+        file.set_len(size_of_segment(seats) as u64)?;
+        let mapping = MmapOptions::new().len(size_of_segment(seats)).map_raw(file)?;
+        Ok(Self::initialised(mapping, seats))
+    }
+
+    /// Maps what another process has made.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be mapped or is not a segment of this layout.
+    pub fn open(file: &File) -> Result<Self, SegmentError> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(|_| SegmentError::Layout)?;
+        if length < size_of_segment(1) {
+            return Err(SegmentError::Layout);
+        }
+        let segment = Self { mapping: Arc::new(MmapOptions::new().len(length).map_raw(file)?), seats: 0 };
+        let header = segment.header();
+        let seats =
+            usize::try_from(header.seats.load(Ordering::Acquire)).map_err(|_| SegmentError::Layout)?;
+        if header.layout.load(Ordering::Acquire) != LAYOUT || size_of_segment(seats) != length {
+            return Err(SegmentError::Layout);
+        }
+        Ok(Self { seats, ..segment })
+    }
+
+    fn initialised(mapping: MmapRaw, seats: usize) -> Self {
+        let segment = Self { mapping: Arc::new(mapping), seats };
+        segment.header().seats.store(seats as u64, Ordering::Release);
+        segment.header().layout.store(LAYOUT, Ordering::Release);
+        segment
+    }
+
+    /// How many seats there are.
+    #[must_use]
+    pub fn seats(&self) -> usize {
+        self.seats
+    }
+
+    /// The seat with this number; none beyond the last.
+    #[must_use]
+    pub fn seat(&self, index: usize) -> Option<Seat> {
+        (index < self.seats).then(|| Seat { segment: self.clone(), index })
+    }
+
+    /// The worker that had this seat is gone: what it held is given back. Its totals stay.
+    pub fn release(&self, index: usize) {
+        if let Some(seat) = self.seat(index) {
+            let counters = seat.counters();
+            let held = counters.connections_active.swap(0, Ordering::AcqRel);
+            self.header().connections.0.fetch_sub(held, Ordering::AcqRel);
+            counters.tunnels_active.store(0, Ordering::Release);
+        }
+    }
+
+    fn header(&self) -> &Header {
+        let start: NonNull<Header> =
+            NonNull::new(self.mapping.as_mut_ptr()).expect("a mapping is not null").cast();
+        // SAFETY: every mapping is at least as long as a header and one seat (checked where it is made) and page-aligned,
+        // and lives as long as `self`. A header is nothing but atomics, for which every bit pattern is valid and which
+        // other processes may change at any time.
+        unsafe { start.as_ref() }
+    }
+}
+
+impl Seat {
+    /// Its number.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The numbers of this seat.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        let start = self.segment.mapping.as_mut_ptr();
+        // SAFETY: `index` is below the number of seats (checked in `Segment::seat`), for which the mapping is large enough
+        // (checked where it is made); a page's alignment and a size that is a multiple of 128 keep each seat aligned.
+        // Counters are nothing but atomics: valid for every bit pattern, and free to be changed by other processes.
+        unsafe {
+            let seats = start.add(size_of::<Header>()).cast::<Counters>();
+            &*seats.add(self.index)
+        }
+    }
+
+    /// Takes one client connection into the count of the whole instance, unless there are `limit` already (0 = no
+    /// limit). Exact over all workers. Each success is to be followed by [`Self::release_connection`].
+    #[must_use]
+    pub fn try_connection(&self, limit: u32) -> bool {
+        let connections = &self.segment.header().connections.0;
+        if connections.fetch_add(1, Ordering::AcqRel) >= i64::from(limit) && limit != 0 {
+            connections.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        let counters = self.counters();
+        counters.connections_active.fetch_add(1, Ordering::Relaxed);
+        counters.connections_total.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// A client connection is closed.
+    pub fn release_connection(&self) {
+        self.counters().connections_active.fetch_sub(1, Ordering::Relaxed);
+        self.segment.header().connections.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+const fn size_of_segment(seats: usize) -> usize {
+    assert!(align_of::<Counters>() == align_of::<Header>(), "seats follow the header without a gap");
+    size_of::<Header>() + seats * size_of::<Counters>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mappings_are_one_memory() {
+        let file = tempfile::tempfile().unwrap();
+        let made = Segment::create(&file, 3).unwrap();
+        let opened = Segment::open(&file).unwrap();
+        assert_eq!(opened.seats(), 3);
+        made.seat(2).unwrap().counters().bytes_in.fetch_add(7, Ordering::Relaxed);
+        assert_eq!(opened.seat(2).unwrap().counters().bytes_in.load(Ordering::Relaxed), 7);
+        assert!(opened.seat(3).is_none());
+    }
+
+    #[test]
+    fn a_stranger_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(matches!(Segment::open(&file), Err(SegmentError::Layout)));
+        file.set_len(1 << 16).unwrap();
+        assert!(matches!(Segment::open(&file), Err(SegmentError::Layout)));
+    }
+
+    #[test]
+    fn the_connection_limit_holds_over_seats_and_the_dead_give_back() {
+        let segment = Segment::private(2).unwrap();
+        let (one, two) = (segment.seat(0).unwrap(), segment.seat(1).unwrap());
+        assert!(one.try_connection(3) && two.try_connection(3) && two.try_connection(3));
+        assert!(!one.try_connection(3) && !two.try_connection(3));
+        one.release_connection();
+        assert!(one.try_connection(3));
+        segment.release(1);
+        assert!(one.try_connection(3) && one.try_connection(3) && !one.try_connection(3));
+        assert!(one.try_connection(0), "0 is no limit");
+    }
+}

@@ -1,0 +1,44 @@
+//! What went wrong on the way to an origin and back.
+
+use thiserror::Error;
+
+use crate::net::dial::DialError;
+
+/// A failure of the upstream side, before the response was complete.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// No connection could be made.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The origin closed the connection before it had sent a complete head.
+    #[error("the origin closed the connection before its response")]
+    Terminated,
+    /// What the origin sent is not a response.
+    #[error("the origin's response cannot be understood")]
+    Malformed,
+    /// The head of the response is over its bounds.
+    #[error("the origin's response head is too large")]
+    HeadTooLarge,
+    /// No response came in time.
+    #[error("the origin did not answer within timeouts.response_head")]
+    HeadTimeout,
+    /// The origin took nothing of the request for too long.
+    #[error("the origin took nothing of the request for timeouts.body_idle")]
+    BodyTimeout,
+    /// The origin's connection switched protocols without having been asked to.
+    #[error("the origin switched to a protocol that was not asked for")]
+    UpgradeFailed,
+}
+
+impl From<&hyper::Error> for UpstreamError {
+    fn from(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::HeadTooLarge
+        } else if error.is_parse() {
+            Self::Malformed
+        } else {
+            Self::Terminated
+        }
+    }
+}

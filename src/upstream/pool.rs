@@ -1,0 +1,171 @@
+//! Connections that are kept for the next request to the same origin.
+//!
+//! The most recently used one is taken first, so that a pool that is too large shrinks by itself. A connection is
+//! looked at before it is given out: one that the origin has closed, or on which it has sent bytes that nobody
+//! asked for, is never given to a client. Nothing here waits, and no lock is held while anything is awaited.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http_body::Body;
+use tokio::{sync::Notify, time::Instant};
+
+use super::connection::Connection;
+use crate::net::authority::Authority;
+
+/// How often idle connections are looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bounds of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Idle connections kept for one origin.
+    pub max_idle_per_host: usize,
+    /// Idle connections kept in all.
+    pub max_idle: usize,
+    /// How long an idle connection is kept, unless the origin says less.
+    pub idle_timeout: Duration,
+}
+
+/// The idle connections of this process.
+#[derive(Debug)]
+pub struct Pool<B: Body + 'static> {
+    limits: Mutex<PoolLimits>,
+    idle: Mutex<Idle<B>>,
+    /// Wakes the sweep when the first connection arrives.
+    occupied: Notify,
+}
+
+#[derive(Debug)]
+struct Idle<B: Body + 'static> {
+    origins: HashMap<Arc<Authority>, Vec<Connection<B>>>,
+    total: usize,
+}
+
+impl<B> Pool<B>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// An empty pool.
+    #[must_use]
+    pub fn new(limits: PoolLimits) -> Self {
+        Self {
+            limits: Mutex::new(limits),
+            idle: Mutex::new(Idle { origins: HashMap::new(), total: 0 }),
+            occupied: Notify::new(),
+        }
+    }
+
+    /// Puts other bounds in force. Connections over them leave with the next sweep.
+    pub fn set_limits(&self, limits: PoolLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Takes the most recently used connection to `origin` whose address `may_reach` allows.
+    pub fn take(&self, origin: &Authority, may_reach: impl Fn(SocketAddr) -> bool) -> Option<Connection<B>> {
+        let limits = self.limits();
+        let mut idle = self.idle();
+        let kept = idle.origins.get_mut(origin)?;
+        let mut found = None;
+        let mut removed = 0;
+        let now = Instant::now();
+        let mut at = kept.len();
+        while at > 0 && found.is_none() {
+            at -= 1;
+            let usable = kept[at].is_reusable() && !is_stale(&kept[at], &limits, now);
+            if !usable {
+                kept.remove(at);
+                removed += 1;
+            } else if may_reach(kept[at].peer()) {
+                found = Some(kept.remove(at));
+                removed += 1;
+            }
+        }
+        if kept.is_empty() {
+            idle.origins.remove(origin);
+        }
+        idle.total -= removed;
+        found
+    }
+
+    /// Keeps a connection whose exchange is complete, if it can be used again and there is room.
+    pub fn put(&self, mut connection: Connection<B>) {
+        let limits = self.limits();
+        if limits.max_idle_per_host == 0
+            || !connection.is_reusable()
+            || connection.keep_alive == Some(Duration::ZERO)
+        {
+            return;
+        }
+        connection.idle_since = Instant::now();
+        connection.reused = true;
+        let mut idle = self.idle();
+        if idle.total >= limits.max_idle {
+            return;
+        }
+        let was_empty = idle.total == 0;
+        idle.total += 1;
+        let kept = idle.origins.entry(Arc::clone(connection.origin())).or_default();
+        let surplus = (kept.len() >= limits.max_idle_per_host).then(|| kept.remove(0));
+        kept.push(connection);
+        idle.total -= usize::from(surplus.is_some());
+        drop(idle);
+        if was_empty {
+            self.occupied.notify_one();
+        }
+    }
+
+    /// Connections that are idle now.
+    pub fn idle_count(&self) -> usize {
+        self.idle().total
+    }
+
+    /// Closes what is idle for too long or was closed by its origin, for ever. To be run in a task.
+    pub async fn sweep(&self) {
+        loop {
+            if self.idle_count() == 0 {
+                self.occupied.notified().await;
+            }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            self.sweep_once(Instant::now());
+        }
+    }
+
+    /// Closes everything that is idle.
+    pub fn clear(&self) {
+        let mut idle = self.idle();
+        idle.origins.clear();
+        idle.total = 0;
+    }
+
+    fn sweep_once(&self, now: Instant) {
+        let limits = self.limits();
+        let mut idle = self.idle();
+        let mut total = 0;
+        idle.origins.retain(|_, kept| {
+            kept.retain_mut(|connection| connection.is_reusable() && !is_stale(connection, &limits, now));
+            total += kept.len();
+            !kept.is_empty()
+        });
+        idle.total = total;
+    }
+
+    fn limits(&self) -> PoolLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle<B>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_stale<B: Body + 'static>(connection: &Connection<B>, limits: &PoolLimits, now: Instant) -> bool {
+    let allowed = connection.keep_alive.map_or(limits.idle_timeout, |own| own.min(limits.idle_timeout));
+    now.saturating_duration_since(connection.idle_since) >= allowed
+}

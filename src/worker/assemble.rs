@@ -1,0 +1,127 @@
+//! Builds a proxy from its settings. Nothing is started, nothing is asked of the network.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use thiserror::Error;
+
+use crate::{
+    config::settings::{self, AccessLogTarget, Settings, Via},
+    message::{head::HeadLimits, trace::Pseudonym},
+    net::{
+        dial::{DialOptions, Dialer},
+        own::OwnListeners,
+        resolve::{self, Resolver, ResolverError, ResolverOptions},
+    },
+    policy::Policy,
+    proxy::{Account, Live, LiveOptions, Proxy},
+    server::{ConnectionOptions, FrontOptions},
+    shared_memory::Seat,
+    telemetry::access_log::AccessLog,
+    upstream::PoolLimits,
+};
+
+/// Why a proxy cannot be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// The access log cannot be written.
+    #[error("access_log.file cannot be opened: {0}")]
+    AccessLog(#[source] io::Error),
+    /// Names cannot be resolved.
+    #[error("dns: {0}")]
+    Resolver(#[from] ResolverError),
+}
+
+/// A proxy and how its connections are served.
+pub(super) struct Assembled {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) connections: ConnectionOptions,
+}
+
+/// Builds the proxy that listens on `listeners`.
+pub(super) fn assemble(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seat: Seat,
+    worker: Option<usize>,
+) -> Result<Assembled, AssembleError> {
+    let log = match &settings.access_log.file {
+        AccessLogTarget::Off => Ok(AccessLog::off()),
+        AccessLogTarget::Stdout => AccessLog::to_stdout(),
+        AccessLogTarget::File(path) => AccessLog::to_file(path),
+    };
+    let account =
+        Account::new(seat, log.map_err(AssembleError::AccessLog)?, worker, settings.limits.max_connections);
+    let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
+    Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
+}
+
+fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
+    let resolver = Resolver::new(&ResolverOptions {
+        servers: settings.dns.servers.clone(),
+        cache_size: settings.dns.cache_size.get(),
+        negative_ttl: settings.dns.negative_ttl,
+    })?;
+    let dialer = Dialer::new(
+        resolver,
+        DialOptions {
+            connect_timeout: settings.timeouts.connect,
+            prefer: match settings.dns.prefer {
+                settings::Family::Ipv4 => resolve::Family::Ipv4,
+                settings::Family::Ipv6 => resolve::Family::Ipv6,
+            },
+            bind_addr: settings.upstream.bind_addr,
+            keepalive: settings.upstream.tcp_keepalive,
+        },
+    );
+    let own = OwnListeners::new(listeners.to_vec());
+    let options = LiveOptions {
+        policy: Policy::new(&settings.access, &own),
+        dialer,
+        pseudonym: Arc::new(pseudonym(settings, listeners)),
+    };
+    Ok(Live::new(settings, options))
+}
+
+fn pseudonym(settings: &Settings, listeners: &[SocketAddr]) -> Pseudonym {
+    let automatic = || {
+        let port = listeners.first().map_or(0, SocketAddr::port);
+        Pseudonym::automatic(&host_name(), port)
+    };
+    match &settings.forwarding.via {
+        Via::Pseudonym(name) => Pseudonym::parse(name).unwrap_or_else(|_| automatic()),
+        Via::Auto | Via::Off => automatic(),
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "proxy".into())
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "proxy".into())
+}
+
+fn pool_limits(settings: &Settings) -> PoolLimits {
+    PoolLimits {
+        max_idle_per_host: settings.upstream.max_idle_per_host,
+        max_idle: settings.upstream.max_idle,
+        idle_timeout: settings.upstream.idle_timeout,
+    }
+}
+
+fn connection_options(settings: &Settings) -> ConnectionOptions {
+    let limits = &settings.limits;
+    ConnectionOptions {
+        front: FrontOptions {
+            head: HeadLimits { max_bytes: limits.max_header_bytes, max_headers: limits.max_headers },
+            client_header: settings.timeouts.client_header,
+            client_idle: settings.timeouts.client_idle,
+            body_idle: settings.timeouts.body_idle,
+        },
+        preserve_header_case: settings.forwarding.preserve_header_case,
+        tcp_keepalive: settings.upstream.tcp_keepalive,
+    }
+}

@@ -1,0 +1,33 @@
+//! The proxy from outside: the real binary, real sockets, real signals.
+//!
+//! One file a behaviour. A test whose name begins with `c` and a number holds the row of that name of the
+//! protocol checklist. A scenario that is listed in `in_every_mode!` runs in all three process models.
+
+// A test may unwrap wherever it stands; the lint knows only functions that carry the attribute.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod access;
+mod auth;
+mod basics;
+mod big;
+mod bodies;
+mod config;
+mod connect;
+mod dns;
+mod drain;
+mod errors;
+mod framing;
+mod hop_by_hop;
+mod limits;
+mod local_answers;
+mod logs;
+mod modes;
+mod pooling;
+mod responses;
+mod target;
+mod timeouts;
+mod traces;
+mod tunnels;
+mod upgrade;

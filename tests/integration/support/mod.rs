@@ -1,0 +1,77 @@
+//! What the tests stand on: the real binary as a child, a scriptable origin, a raw client, a name server.
+//!
+//! Everything here talks to the proxy from outside: sockets, signals, files, the environment. The client and
+//! the origin are byte-exact and share nothing with the program under test: no HTTP library, no runtime,
+//! plain threads. Nothing sleeps: a wait is for a condition ([`eventually`]) or for bytes, with a deadline.
+//!
+//! | file | one of these is |
+//! | --- | --- |
+//! | `proxy` | a running instance in its own folder, killed and checked for orphans on drop |
+//! | `config` | the configuration of one that will run, by key path |
+//! | `client` | one connection of a client to the proxy |
+//! | `origin` | a server behind the proxy, recording every byte it got |
+//! | `wire` | a buffered socket that reads heads and bodies |
+//! | `head` | a message head, fields in order and as received |
+//! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
+//! | `name_server` | a DNS server with a small zone |
+//! | `tls_origin` | an HTTPS origin with a fresh certificate |
+//! | `process` | what /proc says |
+//! | `wait` | deadlines |
+//! | `folder` | a temporary directory |
+
+mod answer;
+mod black_hole;
+mod client;
+mod config;
+mod folder;
+mod head;
+mod name_server;
+mod origin;
+pub(crate) mod process;
+mod proxy;
+mod tls_origin;
+mod wait;
+mod wire;
+
+pub(crate) use self::{
+    answer::Answer,
+    black_hole::BlackHole,
+    client::Client,
+    config::{Config, Finished, Mode},
+    folder::Folder,
+    head::{Head, head},
+    name_server::{NameServer, Reply},
+    origin::{Conn, Origin},
+    proxy::Proxy,
+    tls_origin::TlsOrigin,
+    wait::{PATIENCE, eventually, pause, within},
+    wire::{Body, End, Wire},
+};
+
+/// Turns each named scenario, a `fn(Mode)`, into three tests: one a process model.
+macro_rules! in_every_mode {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {$(
+        mod $name {
+            use crate::support::Mode;
+
+            #[test]
+            $(#[$meta])*
+            fn single_threaded() {
+                super::$name(Mode::SingleThreaded);
+            }
+
+            #[test]
+            $(#[$meta])*
+            fn multi_threaded() {
+                super::$name(Mode::MultiThreaded);
+            }
+
+            #[test]
+            $(#[$meta])*
+            fn multi_process() {
+                super::$name(Mode::MultiProcess);
+            }
+        }
+    )+};
+}
+pub(crate) use in_every_mode;
