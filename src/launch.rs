@@ -121,6 +121,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     }
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
+        config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         #[cfg(unix)]
         match ground::identity(&loaded.settings) {
             // Whether it may be assumed is for the one to find out who starts the instance.
@@ -138,10 +139,10 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     start(loaded, &sources)
 }
 
-/// The environment, as text. What is no text is nothing that we know.
+/// The environment, as text. A name that is no text is nothing that we know; a value that is none is refused by the configuration.
 fn environment() -> Vec<(String, String)> {
     env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect()
 }
 
