@@ -14,7 +14,7 @@ use crate::{
     cli::{self, Command, Invocation},
     config::{self, Loaded, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
-    telemetry::diagnostics::{self, Diagnostics},
+    telemetry::diagnostics,
     worker::{self, WorkerError},
 };
 
@@ -22,6 +22,7 @@ use crate::{
 mod code {
     pub(super) const OK: u8 = 0;
     pub(super) const FAILURE: u8 = 1;
+    #[cfg(unix)]
     pub(super) const NO_WORKERS: u8 = 3;
     pub(super) const COMMAND_LINE: u8 = 64;
     pub(super) const ADDRESS: u8 = 69;
@@ -148,7 +149,11 @@ fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
 }
 
 #[cfg(unix)]
-fn supervise(loaded: Loaded, diagnostics: Diagnostics, sources: &Sources) -> Result<u8, Failure> {
+fn supervise(
+    loaded: Loaded,
+    diagnostics: diagnostics::Diagnostics,
+    sources: &Sources,
+) -> Result<u8, Failure> {
     use crate::supervisor::{self, Ending, Instance, Sockets};
     let slots = loaded.settings.runtime.process_count.get();
     let sockets = Sockets::bind(&loaded.settings, slots)?;

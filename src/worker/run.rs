@@ -1,12 +1,6 @@
 //! The life of a serving process: from its sockets to the last line of its log.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -23,7 +17,7 @@ use super::{
 use crate::{
     config::{Loaded, Problems, settings::Mode},
     server::drain::Drain,
-    shared_memory::{Seat, Segment, SegmentError},
+    shared_memory::{Segment, SegmentError},
     telemetry::diagnostics::Diagnostics,
 };
 
@@ -83,11 +77,11 @@ pub struct Assigned {
     /// What to do.
     pub loaded: Loaded,
     /// Where the instance listens, ports resolved.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<std::net::SocketAddr>,
     /// The slot's sockets.
     pub listeners: Vec<TcpListener>,
     /// Where to count.
-    pub seat: Seat,
+    pub seat: crate::shared_memory::Seat,
     /// More orders.
     pub channel: crate::control::channel::Channel,
 }
