@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 
 use crate::{
     cli::{self, Command, Invocation},
-    config::{self, Loaded, Sources, settings::Mode, show},
+    config::{self, Loaded, Problems, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
     telemetry::diagnostics,
     worker::{self, WorkerError},
@@ -104,6 +104,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     };
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
+        config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
         let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
         let _ = io::stderr().write_all(notices.as_bytes());
@@ -115,10 +116,10 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     start(loaded, &sources)
 }
 
-/// The environment, as text. What is no text is nothing that we know.
+/// The environment, as text. A name that is no text is nothing that we know; a value that is none is refused by the configuration.
 fn environment() -> Vec<(String, String)> {
     env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect()
 }
 
@@ -144,8 +145,15 @@ fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
     for address in &settings.listen_addr {
         listeners.append(&mut listen(*address, 1, backlog)?);
     }
-    worker::run_alone(loaded, listeners, diagnostics, || config::load(sources))?;
+    worker::run_alone(loaded, listeners, diagnostics, || reload(sources))?;
     Ok(code::OK)
+}
+
+/// Loads the configuration again. What could not be written to is noticed before anything is changed.
+fn reload(sources: &Sources) -> Result<Loaded, Problems> {
+    let loaded = config::load(sources)?;
+    config::examine(&loaded)?;
+    Ok(loaded)
 }
 
 #[cfg(unix)]
@@ -158,7 +166,7 @@ fn supervise(
     let slots = loaded.settings.runtime.process_count.get();
     let sockets = Sockets::bind(&loaded.settings, slots)?;
     let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
-    let load = || config::load(sources);
+    let load = || reload(sources);
     match supervisor::run(Instance { loaded, flags, sockets, diagnostics, load }) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
@@ -175,9 +183,8 @@ fn supervise(
 mod assigned {
     use std::{fs::File, net::TcpListener};
 
-    use super::{Failure, Loaded, Sources, code, config, diagnostics, environment, worker};
+    use super::{Failure, Loaded, Problems, Sources, code, config, diagnostics, environment, worker};
     use crate::{
-        config::Problems,
         control::{Configuration, Order, channel::Channel},
         shared_memory::Segment,
     };

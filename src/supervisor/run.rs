@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{
         Loaded, Problems,
-        change::{self, Scope},
+        change::{self, Change},
     },
     control::{
         Assignment, Configuration, Order,
@@ -183,34 +183,31 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         for notice in &new.notices {
             tracing::warn!("{notice}");
         }
-        let changes = change::changes(&self.loaded, &new);
-        let of_scope = |scope| {
-            let keys = changes.iter().filter(|change| change.scope == scope).map(|change| change.key);
-            keys.collect::<Vec<_>>().join(", ")
+        let (old, settings) = (&self.loaded.settings, &new.settings);
+        let reach = match change::between(old, settings) {
+            Change::Nothing => {
+                tracing::info!("reload applied: nothing is different");
+                Reach::Nobody
+            }
+            Change::Refused(keys) => {
+                let reason = format!("these keys need a new start: {}", keys.join(", "));
+                tracing::error!(reason, "reload refused");
+                return None;
+            }
+            Change::Roll => {
+                tracing::info!("reload applied: new workers are needed");
+                Reach::NewWorkers
+            }
+            Change::Swap => Reach::Everybody,
         };
-        let fixed = of_scope(Scope::Instance);
-        if !fixed.is_empty() {
-            let reason = format!("these keys need a new start: {fixed}");
-            tracing::error!(reason, "reload refused");
+        if (old.logging != settings.logging || old.log_level != settings.log_level)
+            && let Err(error) = self.diagnostics.replace(&settings.logging, &settings.log_level)
+        {
+            tracing::error!(reason = %error, "reload refused");
             return None;
         }
-        let has_changed = |key: &str| changes.iter().any(|change| change.key == key);
-        if has_changed("log_level")
-            && let Err(error) = self.diagnostics.set_level(&new.settings.log_level)
-        {
-            tracing::warn!(%error, "the log keeps its level");
-        }
-        let rolled = of_scope(Scope::Workers);
-        let reach = if changes.is_empty() {
-            tracing::info!("reload applied: nothing is different");
-            Reach::Nobody
-        } else if rolled.is_empty() {
-            Reach::Everybody
-        } else {
-            tracing::info!(keys = rolled, "reload applied: these keys need new workers");
-            Reach::NewWorkers
-        };
-        let workers = has_changed("runtime.process_count").then(|| new.settings.runtime.process_count.get());
+        let workers = settings.runtime.process_count.get();
+        let workers = (old.runtime.process_count.get() != workers).then_some(workers);
         let settings = Box::new(new.settings.supervision.clone());
         let generation = self.configuration.generation + u64::from(reach != Reach::Nobody);
         let flags = self.configuration.flags.clone();

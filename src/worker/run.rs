@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     acceptors::{Acceptors, Owner},
     assemble::{AssembleError, Assembled, assemble},
-    live::{InForce, Outcome},
+    live::InForce,
     overseer::{Operator, Overseer, Wish},
 };
 use crate::{
@@ -149,8 +149,9 @@ async fn serve(
     overseer.ready().await;
     tracing::info!("ready");
     if obey(&mut overseer, &mut acceptors, &mut in_force, false).await == End::Drain {
-        tracing::info!(connections = drain.active(), "draining");
+        tracing::info!(connections = drain.active().saturating_sub(acceptors.len()), "draining");
         drain.start();
+        acceptors.let_go();
         let patience = in_force.loaded().settings.supervision.shutdown_timeout;
         tokio::select! {
             _ = finished(&drain, patience) => {}
@@ -197,18 +198,10 @@ async fn obey(
             }
             Wish::ReopenLogs => in_force.reopen_logs(),
             Wish::Reload(loaded) => {
-                let outcome = reload(in_force, loaded);
+                let outcome = in_force.replace(loaded, acceptors);
+                let outcome = outcome.map(|keys| keys.join(" ")).map_err(|error| error.to_string());
                 overseer.reloaded(outcome).await;
             }
         }
-    }
-}
-
-/// The keys that have changed, or why the old configuration is still in force.
-fn reload(in_force: &mut InForce, loaded: Result<Box<Loaded>, Problems>) -> Result<String, String> {
-    let loaded = loaded.map_err(|problems| problems.to_string())?;
-    match in_force.replace(*loaded).map_err(|error| error.to_string())? {
-        Outcome::Applied(keys) => Ok(keys.join(" ")),
-        Outcome::Refused(keys) => Err(format!("these keys need a restart: {}", keys.join(", "))),
     }
 }
