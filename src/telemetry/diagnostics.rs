@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::{
     Event, Level, Subscriber,
@@ -53,7 +54,16 @@ pub enum DiagnosticsError {
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     level: reload::Handle<EnvFilter, Registry>,
-    file: Option<Arc<LogFile>>,
+    target: Arc<ArcSwap<Target>>,
+}
+
+/// Where lines go, and in which form.
+#[derive(Debug)]
+struct Target {
+    console: bool,
+    coloured: bool,
+    file: Option<LogFile>,
+    format: LogFormat,
 }
 
 /// Whether `level` is one that [`init`] takes.
@@ -75,38 +85,26 @@ pub fn init(
     level: &str,
     worker: Option<usize>,
 ) -> Result<Diagnostics, DiagnosticsError> {
-    let file = settings
-        .file
-        .as_deref()
-        .map(LogFile::open)
-        .transpose()
-        .map_err(DiagnosticsError::File)?
-        .map(Arc::new);
+    let target = Arc::new(ArcSwap::from_pointee(Target::new(settings)?));
     let (filter, handle) = reload::Layer::new(filter(level)?);
-    let lines = Lines {
-        console: settings.console,
-        coloured: settings.console && io::stderr().is_terminal(),
-        file: file.clone(),
-        format: settings.format,
-        pid: std::process::id(),
-        worker,
-    };
+    let lines = Lines { target: Arc::clone(&target), pid: std::process::id(), worker };
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)
         .try_init()
         .map_err(|_| DiagnosticsError::Twice)?;
-    Ok(Diagnostics { level: handle, file })
+    Ok(Diagnostics { level: handle, target })
 }
 
 impl Diagnostics {
-    /// Changes what is written, at once.
+    /// Changes what is written, where to and in which form, at once.
     ///
     /// # Errors
     ///
-    /// [`DiagnosticsError::Level`]; then nothing is changed.
-    pub fn set_level(&self, level: &str) -> Result<(), DiagnosticsError> {
-        let filter = filter(level)?;
+    /// See [`DiagnosticsError`]; then nothing is changed.
+    pub fn replace(&self, settings: &LoggingSettings, level: &str) -> Result<(), DiagnosticsError> {
+        let (target, filter) = (Target::new(settings)?, filter(level)?);
+        self.target.store(Arc::new(target));
         // It fails only when the subscriber is gone, and then nothing is written anyway.
         let _ = self.level.reload(filter);
         Ok(())
@@ -118,7 +116,15 @@ impl Diagnostics {
     ///
     /// The operating system's; then the old file is still written to.
     pub fn reopen(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.reopen())
+        self.target.load().file.as_ref().map_or(Ok(()), LogFile::reopen)
+    }
+}
+
+impl Target {
+    fn new(settings: &LoggingSettings) -> Result<Self, DiagnosticsError> {
+        let file = settings.file.as_deref().map(LogFile::open).transpose().map_err(DiagnosticsError::File)?;
+        let coloured = settings.console && io::stderr().is_terminal();
+        Ok(Self { console: settings.console, coloured, file, format: settings.format })
     }
 }
 
@@ -132,34 +138,32 @@ fn filter(level: &str) -> Result<EnvFilter, DiagnosticsError> {
 
 /// The layer that writes lines.
 struct Lines {
-    console: bool,
-    coloured: bool,
-    file: Option<Arc<LogFile>>,
-    format: LogFormat,
+    target: Arc<ArcSwap<Target>>,
     pid: u32,
     worker: Option<usize>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields { json: self.format == LogFormat::Json, ..Fields::default() };
+        let target = self.target.load();
+        let mut fields = Fields { json: target.format == LogFormat::Json, ..Fields::default() };
         event.record(&mut fields);
         let level = *event.metadata().level();
         // A log that cannot be written is no reason to fail.
-        if self.console {
-            let line = self.line(level, &fields, self.coloured);
+        if target.console {
+            let line = self.line(target.format, level, &fields, target.coloured);
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
-        if let Some(file) = &self.file {
-            let _ = file.append(self.line(level, &fields, false).as_bytes());
+        if let Some(file) = &target.file {
+            let _ = file.append(self.line(target.format, level, &fields, false).as_bytes());
         }
     }
 }
 
 impl Lines {
-    fn line(&self, level: Level, fields: &Fields, coloured: bool) -> String {
+    fn line(&self, format: LogFormat, level: Level, fields: &Fields, coloured: bool) -> String {
         let mut line = access_format::now();
-        match self.format {
+        match format {
             LogFormat::Text => {
                 let (start, end) = if coloured { (colour(level), "\x1b[0m") } else { ("", "") };
                 let _ = write!(line, " {start}{level:<5}{end} {}{}", fields.message, fields.rest);
