@@ -1,10 +1,12 @@
 //! Both ways until both ends finish.
 //!
 //! Each direction moves by itself and holds a buffer only while bytes are on their way. The end of one side is passed on
-//! once everything in front of it is written; an error on one side ends both. One timer a relay, moved lazily. Must not
-//! know what the bytes are.
+//! once everything in front of it is written; an error on one side ends both. One timer a relay, moved lazily. On Linux a
+//! direction that moves many bytes goes through the kernel. Must not know what the bytes are.
 
 mod buffer;
+#[cfg(target_os = "linux")]
+mod bulk;
 mod direction;
 #[cfg(test)]
 mod tests;

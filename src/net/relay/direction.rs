@@ -14,6 +14,8 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(target_os = "linux")]
+use super::bulk::Bulk;
 use super::{Conduit, buffer::Buffer};
 
 /// How often one direction may move before the other, and other relays, have their turn.
@@ -33,8 +35,16 @@ pub(super) enum Fault {
 pub(super) struct Direction {
     held: Held,
     state: State,
-    unflushed: bool,
+    tally: Tally,
+    #[cfg(target_os = "linux")]
+    bulk: Bulk,
+}
+
+/// What has been written.
+#[derive(Default)]
+pub(super) struct Tally {
     moved: u64,
+    unflushed: bool,
 }
 
 /// Read and not yet written.
@@ -57,12 +67,18 @@ enum State {
 impl Direction {
     pub(super) fn new(early: Bytes) -> Self {
         let held = if early.is_empty() { Held::Nothing } else { Held::Bytes(early) };
-        Self { held, state: State::Open, unflushed: false, moved: 0 }
+        Self {
+            held,
+            state: State::Open,
+            tally: Tally::default(),
+            #[cfg(target_os = "linux")]
+            bulk: Bulk::default(),
+        }
     }
 
     /// Bytes written in all.
     pub(super) fn moved(&self) -> u64 {
-        self.moved
+        self.tally.moved
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -73,6 +89,10 @@ impl Direction {
     pub(super) fn discard(&mut self) {
         self.held = Held::Nothing;
         self.state = State::Discarding;
+        #[cfg(target_os = "linux")]
+        {
+            self.bulk = Bulk::default();
+        }
     }
 
     /// Ready when the source has finished and the sink knows. Bytes are moved as long as there are any, and the task woken
@@ -89,6 +109,8 @@ impl Direction {
                 State::Done => return Poll::Ready(Ok(())),
                 State::Discarding => ready!(self.drop_some(cx, source))?,
                 _ if !matches!(self.held, Held::Nothing) => ready!(self.write_held(cx, sink, count))?,
+                #[cfg(target_os = "linux")]
+                _ if self.bulk.is_holding() => ready!(self.drain_pipe(cx, sink, count))?,
                 State::Ending => {
                     // An error here says that the sink is gone, which its own direction finds out.
                     let _ = ready!(Pin::new(&mut *sink).poll_shutdown(cx));
@@ -109,6 +131,15 @@ impl Direction {
         sink: &mut D,
         count: &AtomicU64,
     ) -> Poll<Result<(), Fault>> {
+        #[cfg(target_os = "linux")]
+        if self.bulk.is_on()
+            && let (Some(socket), Some(_)) = (source.plain(), sink.plain())
+        {
+            if ready!(self.bulk.fill(cx, socket))? == Some(0) {
+                self.state = State::Ending;
+            }
+            return Poll::Ready(Ok(()));
+        }
         let mut buffer = Buffer::take();
         let read = match read(cx, source, &mut buffer) {
             Poll::Ready(read) => read.map_err(Fault::Source)?,
@@ -122,8 +153,10 @@ impl Direction {
             self.state = State::Ending;
             return Poll::Ready(Ok(()));
         }
+        #[cfg(target_os = "linux")]
+        self.bulk.note(read);
         let written = match Pin::new(&mut *sink).poll_write(cx, &buffer[..read]) {
-            Poll::Ready(written) => self.passed(written, count)?,
+            Poll::Ready(written) => self.tally.passed(written, count)?,
             Poll::Pending => 0,
         };
         self.held = match read - written {
@@ -146,7 +179,7 @@ impl Direction {
             Held::Buffer(buffer, range) => &buffer[range.clone()],
         };
         let written = ready!(Pin::new(sink).poll_write(cx, rest));
-        let written = self.passed(written, count)?;
+        let written = self.tally.passed(written, count)?;
         let is_written = match &mut self.held {
             Held::Nothing => true,
             Held::Bytes(bytes) => {
@@ -164,13 +197,26 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
+    #[cfg(target_os = "linux")]
+    fn drain_pipe<D: Conduit>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &D,
+        count: &AtomicU64,
+    ) -> Poll<Result<(), Fault>> {
+        match sink.plain() {
+            Some(socket) => self.bulk.drain(cx, socket, &mut self.tally, count),
+            None => Poll::Ready(Err(Fault::Sink(io::ErrorKind::Unsupported.into()))),
+        }
+    }
+
     /// Nothing for a socket; what encrypts may have kept something back.
     fn flush<D: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, sink: &mut D) -> Result<(), Fault> {
-        if self.unflushed
+        if self.tally.unflushed
             && let Poll::Ready(flushed) = Pin::new(sink).poll_flush(cx)
         {
             flushed.map_err(Fault::Sink)?;
-            self.unflushed = false;
+            self.tally.unflushed = false;
         }
         Ok(())
     }
@@ -185,8 +231,11 @@ impl Direction {
         }
         Poll::Ready(Ok(()))
     }
+}
 
-    fn passed(&mut self, written: io::Result<usize>, count: &AtomicU64) -> Result<usize, Fault> {
+impl Tally {
+    /// Counts what a write has given.
+    pub(super) fn passed(&mut self, written: io::Result<usize>, count: &AtomicU64) -> Result<usize, Fault> {
         match written {
             Ok(0) => Err(Fault::Sink(io::ErrorKind::WriteZero.into())),
             Ok(written) => {

@@ -138,6 +138,35 @@ async fn a_slow_reader_gets_all_of_it_and_then_the_end() {
     let (outcome, up, down) = tunnel.outcome().await;
     assert!(matches!(outcome, RelayOutcome::Finished), "{outcome:?}");
     assert_eq!((up, down), (0, 8 << 20));
+    #[cfg(target_os = "linux")]
+    assert!(crate::net::splice::pooled() > 0, "so many bytes go through the kernel");
+}
+
+#[tokio::test]
+async fn a_direction_goes_to_the_kernel_and_back() {
+    let mut tunnel = Tunnel::new(PATIENT).await;
+    let large = pattern(2 << 20);
+    let mut total = 0;
+    for round in 0..6 {
+        let sent = large.clone();
+        let mut origin = tunnel.origin;
+        let sending = tokio::spawn(async move {
+            origin.write_all(&sent).await.unwrap();
+            origin
+        });
+        assert!(read(&mut tunnel.client, large.len()).await == large, "round {round}");
+        tunnel.origin = within(sending).await.unwrap();
+        for at in 0..50u8 {
+            tunnel.origin.write_all(&[at]).await.unwrap();
+            assert_eq!(read(&mut tunnel.client, 1).await, [at]);
+            tunnel.client.write_all(&[at]).await.unwrap();
+            assert_eq!(read(&mut tunnel.origin, 1).await, [at]);
+        }
+        total += large.len() as u64 + 50;
+        assert_eq!(tunnel.counts.down(), total);
+    }
+    drop((tunnel.client, tunnel.origin));
+    within(tunnel.relay).await.unwrap();
 }
 
 #[tokio::test]
