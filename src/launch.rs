@@ -103,6 +103,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     };
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
+        config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
         let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
         let _ = io::stderr().write_all(notices.as_bytes());
@@ -114,10 +115,10 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     start(&loaded, invocation)
 }
 
-/// The environment, as text. What is no text is nothing that we know.
+/// The environment, as text. A name that is no text is nothing that we know; a value that is none is refused by the configuration.
 fn environment() -> Vec<(String, String)> {
     env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect()
 }
 

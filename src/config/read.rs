@@ -7,11 +7,9 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
-
 use super::{
     keys::UNBUILT,
-    reader::{Reader, quoted, socket_address, text, whole},
+    reader::{Reader, quoted, show_duration, socket_address, text, whole},
     settings::{
         AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, ClientAddress, DestinationPattern,
         DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
@@ -19,20 +17,15 @@ use super::{
         UpstreamSettings, Via,
     },
     tree::{Kind, Value},
+    value::{destination, net_pattern},
 };
-use crate::net::{
-    authority::Host,
-    filter::{NetPattern, NetSet},
-};
+use crate::net::filter::{NetPattern, NetSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The shortest deadline that can be asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
-
-const PATTERNS: &str =
-    "loopback, private, link_local, metadata, special, an address or a CIDR prefix is accepted";
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     unbuilt(reader);
@@ -90,6 +83,10 @@ fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
             reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
         }
     }
+    if addresses.is_empty() && !reader.problems.concern("listen_addr") {
+        reader.problem("listen_addr", "found an empty list; at least one address is accepted");
+    }
+    // Never empty, whatever is reported.
     if addresses.is_empty() { default } else { addresses }
 }
 
@@ -195,19 +192,27 @@ fn upstream(reader: &mut Reader<'_>) -> UpstreamSettings {
 }
 
 fn dns(reader: &mut Reader<'_>) -> DnsSettings {
-    let is_null = matches!(reader.origin("dns.servers"), super::problem::Origin::Default);
-    let servers = reader.list(
+    let servers = reader.list_or_null(
         "dns.servers",
-        Vec::new(),
         |server: &SocketAddr| quoted(&server.to_string()),
         |value| {
             let text = text(value).unwrap_or_default();
             let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-            bare.or_else(|_| text.parse()).map_err(|_| "an address with or without a port is accepted".into())
+            let server = bare.or_else(|_| text.parse::<SocketAddr>());
+            server
+                .ok()
+                .filter(|server| server.port() != 0)
+                .ok_or_else(|| "an address with or without a port is accepted".into())
         },
     );
+    if servers.as_ref().is_some_and(Vec::is_empty) && !reader.problems.concern("dns.servers") {
+        reader.problem(
+            "dns.servers",
+            "found an empty list; at least one is accepted, or null for the system's",
+        );
+    }
     DnsSettings {
-        servers: (!is_null && !servers.is_empty()).then_some(servers),
+        servers,
         cache_size: NonZeroUsize::new(reader.number("dns.cache_size", 10_000, 1..=10_000_000) as usize)
             .unwrap_or(NonZeroUsize::MIN),
         negative_ttl: reader.duration("dns.negative_ttl", 5 * SECOND, Duration::ZERO..=DAY),
@@ -259,6 +264,7 @@ fn is_pseudonym(name: &str) -> bool {
 fn access(reader: &mut Reader<'_>) -> AccessSettings {
     let modes = [("enforce", AccessMode::Enforce), ("report", AccessMode::Report)];
     let loopback = vec![NetPattern::Set(NetSet::Loopback)];
+    let to = |value: &Value| destination(&text(value).unwrap_or_default());
     let show_net = |pattern: &NetPattern| quoted(&pattern.to_string());
     let show_destination = |pattern: &DestinationPattern| match pattern {
         DestinationPattern::Host(name) => quoted(name),
@@ -268,40 +274,14 @@ fn access(reader: &mut Reader<'_>) -> AccessSettings {
     AccessSettings {
         mode: reader.choice("access.mode", AccessMode::Enforce, &modes),
         clients: reader.list("access.clients", loopback, show_net, |value| {
-            text(value).and_then(|text| net_pattern(&text)).ok_or_else(|| PATTERNS.to_owned())
+            net_pattern(&text(value).unwrap_or_default())
         }),
-        deny: reader.list(
-            "access.destinations.deny",
-            vec![NetSet::Special.into()],
-            show_destination,
-            destination,
-        ),
-        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, destination),
+        deny: reader.list("access.destinations.deny", vec![NetSet::Special.into()], show_destination, to),
+        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, to),
         connect_ports: reader.list("access.connect_ports", vec![443], ToString::to_string, |value| {
             whole(value, &(1..=65_535)).map(|port| port as u16)
         }),
         local_client_bypass: reader.bool("access.local_client_bypass", true),
-    }
-}
-
-fn net_pattern(text: &str) -> Option<NetPattern> {
-    let bare = || text.parse::<IpAddr>().map(IpNet::from);
-    NetSet::named(text)
-        .map(NetPattern::Set)
-        .or_else(|| text.parse::<IpNet>().or_else(|_| bare()).ok().map(|net| NetPattern::Prefix(net.trunc())))
-}
-
-fn destination(value: &Value) -> Result<DestinationPattern, String> {
-    let accepted = || format!("{PATTERNS}, a host name, or a suffix such as .example.com");
-    let text = text(value).ok_or_else(accepted)?;
-    if let Some(net) = net_pattern(&text) {
-        return Ok(DestinationPattern::Net(net));
-    }
-    let (is_suffix, name) = text.strip_prefix('.').map_or((false, text.as_str()), |name| (true, name));
-    match Host::parse(name.strip_suffix('.').unwrap_or(name)) {
-        Ok(Host::Name(name)) if is_suffix => Ok(DestinationPattern::Suffix(name.into())),
-        Ok(Host::Name(name)) => Ok(DestinationPattern::Host(name.into())),
-        _ => Err(accepted()),
     }
 }
 
@@ -339,17 +319,29 @@ fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Op
 }
 
 fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
-    let supervision = &settings.supervision;
-    if supervision.restart_delay > supervision.restart_delay_max {
-        reader.problem(
-            "supervision.restart_delay_max",
-            "is shorter than supervision.restart_delay; at least as long is accepted",
+    let (delay, most) = (settings.supervision.restart_delay, settings.supervision.restart_delay_max);
+    if delay > most {
+        let (delay, most) = (show_duration(delay), show_duration(most));
+        reader.contradiction(
+            ["supervision.restart_delay", "supervision.restart_delay_max"],
+            format!("supervision.restart_delay is {delay} and restart_delay_max is {most}; at most that is accepted"),
         );
     }
-    if settings.upstream.max_idle_per_host > settings.upstream.max_idle {
-        reader.problem(
-            "upstream.max_idle",
-            "is smaller than upstream.max_idle_per_host; at least as many is accepted",
+    let (per_host, all) = (settings.upstream.max_idle_per_host, settings.upstream.max_idle);
+    if per_host > all {
+        reader.contradiction(
+            ["upstream.max_idle_per_host", "upstream.max_idle"],
+            format!(
+                "upstream.max_idle_per_host is {per_host} and max_idle is {all}; at most that is accepted"
+            ),
+        );
+    }
+    if let (Some(log), AccessLogTarget::File(access)) = (&settings.logging.file, &settings.access_log.file)
+        && log == access
+    {
+        reader.contradiction(
+            ["access_log.file", "logging.file"],
+            format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
         );
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());

@@ -24,6 +24,16 @@ pub struct Assignment {
 pub enum Order {
     /// Begin.
     Assign(Assignment),
+    /// Accept on these sockets of another slot, too: it has no worker. They come along with the order.
+    Lend {
+        /// The other slot.
+        slot: usize,
+    },
+    /// The other slot has a worker again: leave its sockets to it.
+    Return {
+        /// The other slot.
+        slot: usize,
+    },
     /// Stop accepting, finish what is there, leave.
     Drain,
     /// Leave at once.

@@ -245,7 +245,7 @@ async fn send_on(
             if let Poll::Ready(sent) = sent {
                 return Poll::Ready(sent.map_err(|failure| Failed::Sending(Box::new(failure))));
             }
-            let (at, late) = match upload {
+            let (mut at, mut late) = match upload {
                 None => (started + live.response_head, UpstreamError::HeadTimeout),
                 Some(upload) if !upload.is_gate_open() => {
                     // The request stays open either way; only the holding back ends.
@@ -262,6 +262,10 @@ async fn send_on(
                     None => (upload.last_progress() + live.body_idle, UpstreamError::BodyTimeout),
                 },
             };
+            let given_up = errand.wire.client_finished().map(|finished| finished + live.client_header);
+            if given_up.is_some_and(|given_up| given_up < at) {
+                (at, late) = (given_up.unwrap_or(at), UpstreamError::ClientGone);
+            }
             return match errand.wire.poll_until(cx, at) {
                 Poll::Ready(()) => Poll::Ready(Err(Failed::Late(late))),
                 Poll::Pending => Poll::Pending,

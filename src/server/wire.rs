@@ -59,6 +59,8 @@ struct Cell {
     interim_sent: Option<Waker>,
     takeover: Option<Takeover>,
     body_fault: Option<BodyFault>,
+    silent_since: Option<Instant>,
+    client_finished: Option<Instant>,
 }
 
 /// Why the body of a request could not be read to its end.
@@ -144,10 +146,34 @@ impl Wire {
         self.cell().takeover = Some(takeover);
     }
 
+    /// Since when the client has closed its side, while it waits for the response to its current request. It may have
+    /// finished sending, or be gone: TCP does not tell.
+    #[must_use]
+    pub fn client_finished(&self) -> Option<Instant> {
+        self.cell().client_finished
+    }
+
     /// Why the current request's body ended early, where it did.
     #[must_use]
     pub fn body_fault(&self) -> Option<BodyFault> {
         self.cell().body_fault
+    }
+
+    /// Since when nothing is to be done: no exchange is running, and no byte of the next request is here.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.cell().silent_since
+    }
+
+    pub(super) fn set_silent_since(&self, since: Option<Instant>) {
+        self.cell().silent_since = since;
+    }
+
+    pub(super) fn has_client_finished(&self) -> bool {
+        self.cell().client_finished.is_some()
+    }
+
+    pub(super) fn set_client_finished(&self) {
+        self.cell().client_finished.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn set_body_fault(&self, fault: BodyFault) {
@@ -159,6 +185,7 @@ impl Wire {
         cell.head = Some(head);
         cell.interim.clear();
         cell.interim_count = 0;
+        cell.client_finished = None;
         cell.body_fault = None;
     }
 

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    loans::Loans,
     slot::{self, Instance, News, Phase},
     sockets::Sockets,
     spawn::Origin,
@@ -62,16 +63,29 @@ async fn oversee(instance: Rc<Instance>, slots: usize) -> io::Result<Ending> {
     let mut signals = Signals::new()?;
     let (phase, watched) = watch::channel(Phase::Running);
     let (tell, mut news) = mpsc::unbounded_channel();
+    let mut loans = Vec::new();
     for index in 0..slots {
-        tokio::task::spawn_local(slot::keep(index, Rc::clone(&instance), watched.clone(), tell.clone()));
+        let (lend, lent) = mpsc::unbounded_channel();
+        loans.push(lend);
+        tokio::task::spawn_local(slot::keep(
+            index,
+            Rc::clone(&instance),
+            watched.clone(),
+            lent,
+            tell.clone(),
+        ));
     }
+    let mut loans = Loans::new(loans, instance.sockets.are_shared());
     drop((watched, tell));
     let mut progress =
         Progress { ready: vec![false; slots], is_up: false, living: slots, cut: 0, ending: Ending::Stopped };
     while progress.living > 0 {
         tokio::select! {
             told = news.recv() => match told {
-                Some((slot, told)) => progress.hear(slot, told, &phase),
+                Some((slot, told)) => {
+                    progress.hear(slot, told, &phase);
+                    loans.hear(slot, told);
+                }
                 None => break,
             },
             signal = signals.next() => obey(signal, &phase),
@@ -114,6 +128,7 @@ impl Progress {
                     tracing::info!("ready");
                 }
             }
+            News::Vacant => self.ready[slot] = false,
             News::FailedAtFirst(status) => {
                 self.living -= 1;
                 if self.is_up {

@@ -39,10 +39,21 @@ pub(super) enum News {
     Ready,
     /// The worker never became ready, at the first start; its status.
     FailedAtFirst(Option<i32>),
+    /// Its worker is gone.
+    Vacant,
     /// No worker will be here any more.
     GivenUp,
     /// The slot has ended as asked, after so many tunnels were cut.
     Ended { cut: u64 },
+}
+
+/// What a slot is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loan {
+    /// Its worker accepts for this slot, too.
+    Lend(usize),
+    /// No longer.
+    Return(usize),
 }
 
 /// What all slots share.
@@ -70,14 +81,18 @@ pub(super) async fn keep(
     index: usize,
     instance: Rc<Instance>,
     mut phase: watch::Receiver<Phase>,
+    mut loans: mpsc::UnboundedReceiver<Loan>,
     news: mpsc::UnboundedSender<(usize, News)>,
 ) {
     let mut history = History::default();
     let mut was_ever_ready = false;
     let mut cut = 0;
     loop {
-        let death = live(index, &instance, &mut phase, &news).await;
+        // Loans to the worker before this one are made anew by who made them.
+        while loans.try_recv().is_ok() {}
+        let death = live(index, &instance, &mut phase, &mut loans, &news).await;
         instance.memory.release(index);
+        let _ = news.send((index, News::Vacant));
         cut += death.cut;
         was_ever_ready |= death.was_ready;
         if *phase.borrow() != Phase::Running {
@@ -85,7 +100,8 @@ pub(super) async fn keep(
             return;
         }
         tracing::warn!(slot = index, status = death.text, "worker exited");
-        if !was_ever_ready {
+        // One that was killed is no sign that all the others will fail too.
+        if !was_ever_ready && death.status.is_some() {
             let _ = news.send((index, News::FailedAtFirst(death.status)));
             return;
         }
@@ -115,6 +131,7 @@ async fn live(
     index: usize,
     instance: &Instance,
     phase: &mut watch::Receiver<Phase>,
+    loans: &mut mpsc::UnboundedReceiver<Loan>,
     news: &mpsc::UnboundedSender<(usize, News)>,
 ) -> Death {
     let born = Instant::now();
@@ -125,7 +142,7 @@ async fn live(
         file: instance.file.clone(),
         flags: instance.flags.clone(),
     };
-    let mut process = match spawn(&instance.origin, assignment, &instance.sockets) {
+    let mut process = match spawn(&instance.origin, assignment, &instance.sockets).await {
         Ok(process) => process,
         Err(error) => {
             let text = format!("could not be started: {error}");
@@ -133,7 +150,7 @@ async fn live(
         }
     };
     let mut watched = Watched { was_ready: false, cut: 0 };
-    watched.watch(index, &mut process, instance, phase, news).await;
+    watched.watch(index, &mut process, instance, phase, loans, news).await;
     let status = process.child.wait().await;
     let (status, text) = match status {
         Ok(status) => (status.code(), status.to_string()),
@@ -157,6 +174,7 @@ impl Watched {
         process: &mut Process,
         instance: &Instance,
         phase: &mut watch::Receiver<Phase>,
+        loans: &mut mpsc::UnboundedReceiver<Loan>,
         news: &mpsc::UnboundedSender<(usize, News)>,
     ) {
         let settings = &instance.settings;
@@ -190,6 +208,15 @@ impl Watched {
                     }
                     // One that does not read is found out by its silence.
                     let _ = timeout(settings.heartbeat_timeout / 4, process.orders.send(&Order::Ping)).await;
+                }
+                Some(loan) = loans.recv() => {
+                    // A worker that cannot be told is about to be found out.
+                    let _ = match loan {
+                        Loan::Lend(slot) => {
+                            process.orders.send_with(&Order::Lend { slot }, &instance.sockets.of_slot(slot)).await
+                        }
+                        Loan::Return(slot) => process.orders.send(&Order::Return { slot }).await,
+                    };
                 }
                 _ = phase.changed() => {}
             }

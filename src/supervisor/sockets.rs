@@ -42,6 +42,11 @@ impl Sockets {
         &self.addresses
     }
 
+    /// Whether all slots have the same sockets: then each worker accepts for all.
+    pub(super) fn are_shared(&self) -> bool {
+        self.sockets.iter().all(|sockets| sockets.len() == 1)
+    }
+
     /// The sockets of one slot.
     pub(super) fn of_slot(&self, slot: usize) -> Vec<BorrowedFd<'_>> {
         self.sockets.iter().map(|sockets| sockets[slot % sockets.len()].as_fd()).collect()

@@ -44,8 +44,8 @@ impl Origin {
 }
 
 /// Starts a worker and tells it what it is to be.
-pub(super) fn spawn(origin: &Origin, assignment: Assignment, sockets: &Sockets) -> io::Result<Process> {
-    let (mut ours, theirs) = UnixStream::pair()?;
+pub(super) async fn spawn(origin: &Origin, assignment: Assignment, sockets: &Sockets) -> io::Result<Process> {
+    let (ours, theirs) = UnixStream::pair()?;
     let mut command = std::process::Command::new(&origin.program);
     let mut name = OsString::from("rust-forward-proxy: worker ");
     name.push(assignment.index.to_string());
@@ -61,8 +61,8 @@ pub(super) fn spawn(origin: &Origin, assignment: Assignment, sockets: &Sockets) 
     let slot = assignment.index;
     let mut descriptors = vec![origin.memory.as_fd()];
     descriptors.extend(sockets.of_slot(slot));
-    channel::send_first(&mut ours, &Order::Assign(assignment), &descriptors)?;
-    let (reports, orders) = channel::split(ours)?;
+    let (reports, mut orders) = channel::split(ours)?;
+    orders.send_with(&Order::Assign(assignment), &descriptors).await?;
     Ok(Process { child, reports, orders })
 }
 

@@ -1,4 +1,4 @@
-//! One serving process: [`assemble`] builds everything and starts nothing, [`run`] gives it a runtime and lives its
+//! One serving process: [`assemble`] builds everything and starts nothing, [`mod@run`] gives it a runtime and lives its
 //! life. A worker of a launcher and a process that runs alone are the same but for who tells them what to do.
 
 mod assemble;

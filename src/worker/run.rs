@@ -1,6 +1,7 @@
 //! The life of a serving process: from its sockets to the last line of its log.
 
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
@@ -11,6 +12,7 @@ use std::{
 use thiserror::Error;
 use tokio::{
     runtime::{Builder, Runtime},
+    task::AbortHandle,
     time::timeout,
 };
 
@@ -51,6 +53,10 @@ trait Overseer {
 enum Wish {
     Drain,
     Stop,
+    /// Accept for another slot, too.
+    Lend(usize, Vec<TcpListener>),
+    /// No longer.
+    Return(usize),
 }
 
 /// Serves on `listeners` in this process until a signal stops it.
@@ -137,21 +143,38 @@ async fn serve(
 ) -> Result<u64, WorkerError> {
     let Assembled { proxy, connections } = assembled;
     let drain = Drain::new();
-    for listener in listeners {
+    let accepting = |listener: TcpListener| -> io::Result<AbortHandle> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(accept::accept(listener, Arc::clone(&proxy), connections.clone(), drain.clone()));
+        let task = accept::accept(listener, Arc::clone(&proxy), connections.clone(), drain.clone());
+        Ok(tokio::spawn(task).abort_handle())
+    };
+    for listener in listeners {
+        accepting(listener)?;
     }
     let tended = Arc::clone(&proxy);
     tokio::spawn(async move { tended.tend().await });
     overseer.ready().await;
     tracing::info!("ready");
-    if matches!(overseer.next().await, Wish::Drain) {
-        tracing::info!(connections = drain.active(), "draining");
-        drain.start();
-        tokio::select! {
-            _ = timeout(patience, drain.finished()) => {}
-            () = stopped(&mut overseer) => {}
+    let mut lent: HashMap<usize, Vec<AbortHandle>> = HashMap::new();
+    loop {
+        match overseer.next().await {
+            Wish::Lend(slot, listeners) => {
+                let tasks = listeners.into_iter().map(&accepting).collect::<io::Result<_>>()?;
+                tracing::info!(slot, "accepting for a slot without a worker");
+                give_back(lent.insert(slot, tasks));
+            }
+            Wish::Return(slot) => give_back(lent.remove(&slot)),
+            Wish::Stop => break,
+            Wish::Drain => {
+                tracing::info!(connections = drain.active(), "draining");
+                drain.start();
+                tokio::select! {
+                    _ = timeout(patience, drain.finished()) => {}
+                    () = stopped(&mut overseer) => {}
+                }
+                break;
+            }
         }
     }
     let cut = u64::try_from(proxy.account().tunnels()).unwrap_or(0);
@@ -159,9 +182,16 @@ async fn serve(
     Ok(cut)
 }
 
-/// A second wish, whichever, does not wait.
+/// Stops accepting. What has been accepted is served on.
+fn give_back(tasks: Option<Vec<AbortHandle>>) {
+    for task in tasks.into_iter().flatten() {
+        task.abort();
+    }
+}
+
+/// A second wish to end, whichever, does not wait.
 async fn stopped(overseer: &mut impl Overseer) {
-    let (Wish::Drain | Wish::Stop) = overseer.next().await;
+    while !matches!(overseer.next().await, Wish::Drain | Wish::Stop) {}
 }
 
 /// A process without a launcher: signals are its overseer.
@@ -232,6 +262,11 @@ impl Overseer for Launcher {
                         let _ = self.reports.send(&Report::Pong).await;
                         None
                     }
+                    Some(Order::Lend { slot }) => {
+                        let listeners = self.orders.take_descriptors().into_iter().map(TcpListener::from).collect();
+                        Some(Wish::Lend(slot, listeners))
+                    }
+                    Some(Order::Return { slot }) => Some(Wish::Return(slot)),
                     Some(Order::Assign(_)) => None,
                     None => {
                         tracing::warn!("the launcher is gone: this worker finishes what it has and leaves");

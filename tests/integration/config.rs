@@ -111,9 +111,9 @@ fn check_print_tells_where_each_value_comes_from() {
         found.unwrap_or_else(|| panic!("nothing of {key}: {finished:?}")).to_owned()
     };
     for (key, value, origin) in [
-        ("connect", "7s", "file"),
-        ("response_head", "9s", "environment"),
-        ("log_level", "warn", "flag"),
+        ("connect", "7s", "config.yml"),
+        ("response_head", "9s", "PROXY_TIMEOUTS__RESPONSE_HEAD"),
+        ("log_level", "warn", "--log-level"),
         ("half_close", "60s", "default"),
     ] {
         let line = line(key);

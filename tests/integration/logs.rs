@@ -106,13 +106,12 @@ fn refused_and_malformed_requests_have_a_line(mode: Mode) {
         client.send_unwanted(bytes);
         client.answer();
     }
-    let lines = proxy.access_lines_at_least(3);
-    for line in &lines {
-        expect_fields(line);
+    for line in proxy.access_lines_at_least(3) {
+        expect_fields(&line);
         assert!(line["error"].is_string(), "{line}");
     }
     // What is no request is told as far as it was understood, on one line.
-    assert!(lines[0]["path"].as_str().is_some_and(|path| path.contains("nonsense")), "{}", lines[0]);
+    proxy.access_line(|line| line["path"].as_str().is_some_and(|path| path.contains("nonsense")));
 }
 
 fn no_secret_is_in_any_log(mode: Mode) {
@@ -195,7 +194,8 @@ fn a_client_that_leaves_has_a_line(mode: Mode) {
     let mut client = proxy.client();
     client.send(origin.get("/left", &[]));
     eventually("the origin has the request", || (!origin.received(0).is_empty()).then_some(()));
-    drop(client);
+    // A FIN alone would only say that the client has no more to ask.
+    client.reset();
     let line = proxy.access_line(|line| line["path"] == "/left");
     expect_fields(&line);
     origin.end_of(0);

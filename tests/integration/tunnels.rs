@@ -14,7 +14,8 @@ in_every_mode! {
 
 fn five_thousand_idle_tunnels_are_open_at_once(mode: Mode) {
     // Each tunnel is two descriptors here and two in the proxy, and other tests run beside this one.
-    let limit = process::raise_file_limit();
+    let turn = process::many_files();
+    let limit = turn.limit;
     let count = 5000.min(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(3000) / 2);
     if count < 5000 {
         eprintln!("only {count} tunnels: this host allows no more than {limit} open files");
@@ -35,8 +36,10 @@ fn five_thousand_idle_tunnels_are_open_at_once(mode: Mode) {
         clients.push(client);
     }
     let origins = accepting.join().unwrap();
-    let each = (process::resident(worker) - before) / count as u64;
-    assert!(each < 16 * 1024, "an idle tunnel takes {each} bytes");
+    // A build that is not optimised has larger futures.
+    let allowed = if cfg!(debug_assertions) { 32 * 1024 } else { 16 * 1024 };
+    let each = process::resident(worker).saturating_sub(before) / count as u64;
+    assert!(each < allowed, "an idle tunnel takes {each} bytes");
 
     // They all live: what goes in comes back.
     for client in &mut clients {

@@ -202,7 +202,9 @@ impl Proxy {
             panic!("the proxy ended before it was ready, {status}: {}", self.log());
         }
         let log = self.log();
-        log.lines().find(|line| says(line, "ready"))?;
+        // Each worker says it too; it counts when the launcher does, after the last of them.
+        let own = self.pid().to_string();
+        log.lines().find(|line| says(line, "ready") && field(line, "pid") == Some(&own))?;
         let line = log.lines().find(|line| says(line, "listening"))?;
         field(line, "addr")?.parse().ok()
     }
