@@ -131,6 +131,15 @@ async fn due(interval: &mut Option<Interval>) {
     }
 }
 
+/// What is asked for beside another configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// Nothing: who can take it as he is stays.
+    Changes,
+    /// New workers, whatever has changed.
+    Workers,
+}
+
 struct Launcher<L> {
     fleet: Fleet,
     loaded: Loaded,
@@ -217,17 +226,14 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             return;
         }
         match command {
-            admin::Command::Reload => self.reload(Some(answer)),
+            admin::Command::Reload => self.reload(Renewal::Changes, Some(answer)),
             admin::Command::ReopenLogs => {
                 let _ = answer.send(match self.reopen_logs() {
                     Ok(()) => Outcome::Done("log files are opened again".into()),
                     Err(error) => Outcome::Failed(format!("logging.file: {error}")),
                 });
             }
-            admin::Command::Restart => {
-                self.audience.wait(self.audience.next_rollout(self.fleet.is_rolling()), Some(answer));
-                self.hear(Event::Command(Command::Restart));
-            }
+            admin::Command::Restart => self.reload(Renewal::Workers, Some(answer)),
             admin::Command::Scale(workers) => {
                 // It is asked for first, for the instance may be complete as it is.
                 let actions = self.fleet.handle(
@@ -262,7 +268,10 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let command = match signal {
             Signal::Stop => Command::Drain,
             Signal::Quit => Command::Stop,
-            Signal::Restart => Command::Restart,
+            Signal::Restart => {
+                self.reload(Renewal::Workers, None);
+                return;
+            }
             Signal::MoreWorkers => Command::ScaleBy(1),
             Signal::FewerWorkers => Command::ScaleBy(-1),
             Signal::ReopenLogs => {
@@ -271,7 +280,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
                 return;
             }
             Signal::Reload => {
-                self.reload(None);
+                self.reload(Renewal::Changes, None);
                 return;
             }
         };
@@ -288,12 +297,20 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     }
 
     /// Reads the configuration again and puts it in force. Who waits for the outcome is answered when it is known.
-    fn reload(&mut self, answer: Option<oneshot::Sender<Outcome>>) {
+    fn reload(&mut self, renewal: Renewal, answer: Option<oneshot::Sender<Outcome>>) {
+        if self.fleet.is_ending() {
+            tracing::warn!("the instance is stopping: nothing is reloaded any more");
+            return;
+        }
         self.audience.reloading();
-        let (command, goal, text) = match self.replace_configuration() {
+        let (command, goal, text) = match self.replace_configuration(renewal) {
             Ok(replaced) => replaced,
             Err(outcome) => {
-                tracing::error!(reason = outcome.text(), "reload refused");
+                let message = match renewal {
+                    Renewal::Changes => "reload refused",
+                    Renewal::Workers => "rolling restart refused",
+                };
+                tracing::error!(reason = outcome.text(), "{message}");
                 self.audience.reloaded(outcome, answer);
                 return;
             }
@@ -307,7 +324,10 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
 
     /// Reads the configuration again and puts it in force here: what the fleet has to do about it, what is to be waited
     /// for until it is in force everywhere, and what has changed.
-    fn replace_configuration(&mut self) -> Result<(Command, Option<Goal>, String), Outcome> {
+    fn replace_configuration(
+        &mut self,
+        renewal: Renewal,
+    ) -> Result<(Command, Option<Goal>, String), Outcome> {
         let new = (self.load)().map_err(|problems| Outcome::Invalid(problems.to_string()))?;
         for notice in &new.notices {
             tracing::warn!("{notice}");
@@ -328,7 +348,9 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             tracing::warn!(%error, "the log keeps its level");
         }
         let rolled = of_scope(Scope::Workers);
-        let reach = if changes.is_empty() {
+        let reach = if renewal == Renewal::Workers {
+            Reach::NewWorkers
+        } else if changes.is_empty() {
             tracing::info!("reload applied: nothing is different");
             Reach::Nobody
         } else if rolled.is_empty() {
@@ -339,26 +361,35 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         };
         let workers = has_changed("runtime.process_count").then(|| new.settings.runtime.process_count.get());
         let settings = Box::new(new.settings.supervision.clone());
-        let generation = self.configuration.generation + u64::from(reach != Reach::Nobody);
+        let generation = self.configuration.generation + u64::from(!changes.is_empty());
         let flags = self.configuration.flags.clone();
         let configuration = Configuration { generation, file: new.file.clone(), flags };
         let old = (
             std::mem::replace(&mut self.loaded, new),
             std::mem::replace(&mut self.configuration, configuration),
         );
-        if reach == Reach::NewWorkers && self.previous.is_none() {
+        if reach == Reach::NewWorkers && !changes.is_empty() && self.previous.is_none() {
             self.previous = Some(old);
         }
         let all = changes.iter().map(|change| change.key).collect::<Vec<_>>().join(", ");
         let (goal, text) = match reach {
             Reach::Nobody => (None, "nothing is different".into()),
             Reach::Everybody => (Some(Goal::Generation(generation)), format!("in force: {all}")),
-            Reach::NewWorkers => (
-                Some(self.audience.next_rollout(self.fleet.is_rolling())),
-                format!("in force, with new workers for {rolled}: {all}"),
-            ),
+            Reach::NewWorkers => {
+                let text = match renewal {
+                    Renewal::Changes => format!("in force, with new workers for {rolled}: {all}"),
+                    Renewal::Workers if all.is_empty() => "every worker is new".into(),
+                    Renewal::Workers => format!("every worker is new; in force: {all}"),
+                };
+                (Some(self.audience.next_rollout(self.fleet.is_rolling())), text)
+            }
         };
-        Ok((Command::Reload { settings, workers, reach, generation }, goal, text))
+        let command = if renewal == Renewal::Workers && changes.is_empty() {
+            Command::Restart
+        } else {
+            Command::Reload { settings, workers, reach, generation }
+        };
+        Ok((command, goal, text))
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
