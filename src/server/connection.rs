@@ -14,7 +14,11 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use super::{
     drain::Drain,
@@ -82,13 +86,19 @@ enum End {
 /// How long hyper and its buffers are kept for a client that is silent.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
+/// takes the request for lost when it is turned away.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
 /// Serves `stream` until it is closed.
 pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<S>>) {
     let Ok(local) = stream.local_addr() else { return };
     let wire = Arc::new(Wire::new(peer, local));
     let mut front = Front::new(stream, Arc::clone(&wire), Arc::clone(&shared.front));
     let mut end = End::Parked;
-    while end == End::Parked && await_request(&mut front, &shared.drain).await {
+    let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
+    while end == End::Parked && await_request(&mut front, &wire, &shared.drain, spare_until).await {
+        spare_until = None;
         // Boxed, so that neither a silent client nor a tunnel holds the room that HTTP needs.
         (front, end) = Box::pin(run_http(front, Arc::clone(&wire), &shared)).await;
     }
@@ -118,15 +128,21 @@ pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, share
 }
 
 /// Waits for a complete head. False when there will be none: the client has closed, has been silent for too long or has
-/// sent something else, or the server drains and the client is silent.
-async fn await_request(front: &mut Front, drain: &Drain) -> bool {
+/// sent something else, or the server drains and the client is silent, `spare_until` at least.
+async fn await_request(front: &mut Front, wire: &Wire, drain: &Drain, spare_until: Option<Instant>) -> bool {
     let mut drain_started = pin!(drain.started());
+    let mut is_draining = false;
     poll_fn(|cx| match front.poll_request(cx) {
         Poll::Ready(has_come) => Poll::Ready(has_come),
-        Poll::Pending if drain_started.as_mut().poll(cx).is_ready() && front.is_between_requests() => {
-            Poll::Ready(false)
+        Poll::Pending => {
+            is_draining = is_draining || drain_started.as_mut().poll(cx).is_ready();
+            let is_spared = |until| wire.poll_until(cx, until).is_pending();
+            if is_draining && front.is_between_requests() && !spare_until.is_some_and(is_spared) {
+                Poll::Ready(false)
+            } else {
+                Poll::Pending
+            }
         }
-        Poll::Pending => Poll::Pending,
     })
     .await
 }

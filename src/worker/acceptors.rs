@@ -26,7 +26,13 @@ pub(super) struct Acceptors {
     proxy: Arc<Proxy>,
     options: ConnectionOptions,
     drain: Drain,
-    running: HashMap<Owner, Vec<AbortHandle>>,
+    running: HashMap<Owner, Vec<Acceptor>>,
+}
+
+/// One socket and the task that accepts from it.
+struct Acceptor {
+    socket: TcpListener,
+    task: AbortHandle,
 }
 
 impl Acceptors {
@@ -35,30 +41,64 @@ impl Acceptors {
         Self { proxy, options, drain, running: HashMap::new() }
     }
 
-    /// Accepts on `listeners`, in place of those that this owner had. Inside a runtime.
+    /// Accepts on `sockets`, in place of those that this owner had. Inside a runtime.
     ///
     /// # Errors
     ///
     /// When the runtime cannot watch them; then none is taken.
-    pub(super) fn take(&mut self, owner: Owner, listeners: Vec<TcpListener>) -> io::Result<()> {
-        let watch = |listener: TcpListener| {
-            listener.set_nonblocking(true)?;
-            tokio::net::TcpListener::from_std(listener)
-        };
-        let listeners = listeners.into_iter().map(watch).collect::<io::Result<Vec<_>>>()?;
+    pub(super) fn take(&mut self, owner: Owner, sockets: Vec<TcpListener>) -> io::Result<()> {
+        let acceptors = sockets.into_iter().map(|socket| self.accept(socket)).collect::<io::Result<_>>()?;
         self.leave(owner);
-        let accept = |listener| {
-            let (proxy, options, drain) = (Arc::clone(&self.proxy), self.options.clone(), self.drain.clone());
-            tokio::spawn(accept::accept(listener, proxy, options, drain)).abort_handle()
-        };
-        self.running.insert(owner, listeners.into_iter().map(accept).collect());
+        self.running.insert(owner, acceptors);
         Ok(())
     }
 
     /// Does not accept any more for this owner.
     pub(super) fn leave(&mut self, owner: Owner) {
         for acceptor in self.running.remove(&owner).into_iter().flatten() {
-            acceptor.abort();
+            acceptor.task.abort();
         }
+    }
+
+    /// Lets go of every socket. The drain has started: it ends the tasks, after they have taken what is waiting.
+    pub(super) fn let_go(&mut self) {
+        self.running.clear();
+    }
+
+    /// How many sockets there are.
+    pub(super) fn len(&self) -> usize {
+        self.running.values().map(Vec::len).sum()
+    }
+
+    /// Serves connections with these options from now on; those that are there keep what they have. Inside a runtime.
+    pub(super) fn serve_with(&mut self, options: ConnectionOptions) {
+        if self.drain.is_draining() {
+            return;
+        }
+        self.options = options;
+        for (owner, acceptors) in std::mem::take(&mut self.running) {
+            let again =
+                |acceptor: Acceptor| match acceptor.socket.try_clone().and_then(|socket| self.accept(socket))
+                {
+                    Ok(other) => {
+                        acceptor.task.abort();
+                        other
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a socket goes on with the old options");
+                        acceptor
+                    }
+                };
+            let acceptors = acceptors.into_iter().map(again).collect();
+            self.running.insert(owner, acceptors);
+        }
+    }
+
+    fn accept(&self, socket: TcpListener) -> io::Result<Acceptor> {
+        socket.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+        let (proxy, options, drain) = (Arc::clone(&self.proxy), self.options.clone(), self.drain.clone());
+        let task = tokio::spawn(accept::accept(listener, proxy, options, drain)).abort_handle();
+        Ok(Acceptor { socket, task })
     }
 }

@@ -45,15 +45,18 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let log = match &settings.access_log.file {
+    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
+    let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
+    Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
+}
+
+pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError> {
+    match &settings.access_log.file {
         AccessLogTarget::Off => Ok(AccessLog::off()),
         AccessLogTarget::Stdout => AccessLog::to_stdout(),
         AccessLogTarget::File(path) => AccessLog::to_file(path),
-    };
-    let account =
-        Account::new(seat, log.map_err(AssembleError::AccessLog)?, worker, settings.limits.max_connections);
-    let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
-    Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
+    }
+    .map_err(AssembleError::AccessLog)
 }
 
 pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
@@ -112,7 +115,7 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-fn connection_options(settings: &Settings) -> ConnectionOptions {
+pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
     let limits = &settings.limits;
     ConnectionOptions {
         front: FrontOptions {

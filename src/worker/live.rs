@@ -1,17 +1,23 @@
 //! What a reload swaps in a serving process.
 //!
-//! A configuration is put in force whole or not at all: everything is built before anything is swapped.
+//! A configuration is put in force whole or not at all: everything is built before anything is swapped. Connections,
+//! tunnels and pools live on; what a connection has begun with it keeps.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::assemble::{AssembleError, live, pool_limits};
+use thiserror::Error;
+
+use super::{
+    acceptors::Acceptors,
+    assemble::{AssembleError, access_log, connection_options, live, pool_limits},
+};
 use crate::{
     config::{
-        Loaded,
-        change::{self, Scope},
+        Loaded, Problems,
+        change::{self, Effect},
     },
     proxy::Proxy,
-    telemetry::diagnostics::Diagnostics,
+    telemetry::diagnostics::{Diagnostics, DiagnosticsError},
 };
 
 /// The configuration in force in this process.
@@ -22,12 +28,21 @@ pub(super) struct InForce {
     diagnostics: Diagnostics,
 }
 
-/// What became of a reload.
-pub(super) enum Outcome {
-    /// These keys have another value now.
-    Applied(Vec<&'static str>),
-    /// These keys cannot be swapped.
-    Refused(Vec<&'static str>),
+/// Why the old configuration is still in force.
+#[derive(Debug, Error)]
+pub(super) enum ReloadError {
+    /// The new one is wrong.
+    #[error("{0}")]
+    Wrong(#[from] Problems),
+    /// These keys are read at the start of a process.
+    #[error("these keys need a new start: {}", .0.join(", "))]
+    Fixed(Vec<&'static str>),
+    /// It cannot be built.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The log cannot be written as it says.
+    #[error(transparent)]
+    Diagnostics(#[from] DiagnosticsError),
 }
 
 impl InForce {
@@ -45,32 +60,37 @@ impl InForce {
         &self.loaded
     }
 
-    /// Puts `new` in force, if nothing in it needs a new process.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be built; then the old one is in force.
-    pub(super) fn replace(&mut self, new: Loaded) -> Result<Outcome, AssembleError> {
-        let changes = change::changes(&self.loaded, &new);
-        let fixed: Vec<_> =
-            changes.iter().filter(|change| change.scope != Scope::Live).map(|change| change.key).collect();
+    /// Puts `new` in force; the keys that have changed. Inside a runtime.
+    pub(super) fn replace(
+        &mut self,
+        new: Result<Box<Loaded>, Problems>,
+        acceptors: &mut Acceptors,
+    ) -> Result<Vec<&'static str>, ReloadError> {
+        let new = *new?;
+        let (old, settings) = (&self.loaded.settings, &new.settings);
+        let keys = change::differing(old, settings);
+        let fixed: Vec<_> = keys.iter().copied().filter(|key| change::effect(key) != Effect::Swap).collect();
         if !fixed.is_empty() {
-            return Ok(Outcome::Refused(fixed));
+            return Err(ReloadError::Fixed(fixed));
         }
-        let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
         if !keys.is_empty() {
-            let settings = &new.settings;
             let built = live(settings, &self.listeners)?;
-            if keys.contains(&"log_level")
-                && let Err(error) = self.diagnostics.set_level(&settings.log_level)
-            {
-                tracing::warn!(%error, "the log keeps its level");
+            let other_log = old.access_log.file != settings.access_log.file;
+            let log = other_log.then(|| access_log(settings)).transpose()?;
+            if old.logging != settings.logging || old.log_level != settings.log_level {
+                self.diagnostics.replace(&settings.logging, &settings.log_level)?;
             }
-            self.proxy.account().set_max_connections(settings.limits.max_connections);
+            let account = self.proxy.account();
+            account.set_max_connections(settings.limits.max_connections);
+            if let Some(log) = log {
+                let old = account.replace_log(log);
+                tokio::task::spawn_blocking(move || old.flush());
+            }
             self.proxy.reload(built, pool_limits(settings));
+            acceptors.serve_with(connection_options(settings));
         }
         self.loaded = new;
-        Ok(Outcome::Applied(keys))
+        Ok(keys)
     }
 
     /// Opens the log files again.

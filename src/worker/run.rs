@@ -1,12 +1,6 @@
 //! The life of a serving process: from its sockets to the last line of its log.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -19,14 +13,14 @@ use super::office::Facts;
 use super::{
     acceptors::{Acceptors, Owner},
     assemble::{AssembleError, Assembled, assemble},
-    live::{InForce, Outcome},
+    live::InForce,
     office::Office,
     overseer::{Operator, Overseer, Wish},
 };
 use crate::{
     config::{Loaded, Problems, settings::Mode},
     server::drain::Drain,
-    shared_memory::{Seat, Segment, SegmentError},
+    shared_memory::{Segment, SegmentError},
     telemetry::diagnostics::Diagnostics,
 };
 
@@ -111,11 +105,11 @@ pub struct Assigned {
     /// What to do.
     pub loaded: Loaded,
     /// Where the instance listens, ports resolved.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<std::net::SocketAddr>,
     /// The slot's sockets.
     pub listeners: Vec<TcpListener>,
     /// Where to count.
-    pub seat: Seat,
+    pub seat: crate::shared_memory::Seat,
     /// More orders.
     pub channel: crate::control::channel::Channel,
 }
@@ -183,8 +177,9 @@ async fn serve(
     overseer.ready().await;
     tracing::info!("ready");
     if obey(&mut overseer, &mut acceptors, &mut in_force, false).await == End::Drain {
-        tracing::info!(connections = drain.active(), "draining");
+        tracing::info!(connections = drain.active().saturating_sub(acceptors.len()), "draining");
         drain.start();
+        acceptors.let_go();
         let patience = in_force.loaded().settings.supervision.shutdown_timeout;
         tokio::select! {
             _ = finished(&drain, patience) => {}
@@ -231,18 +226,10 @@ async fn obey(
             }
             Wish::ReopenLogs => in_force.reopen_logs(),
             Wish::Reload(loaded) => {
-                let outcome = reload(in_force, loaded);
+                let outcome = in_force.replace(loaded, acceptors);
+                let outcome = outcome.map(|keys| keys.join(" ")).map_err(|error| error.to_string());
                 overseer.reloaded(outcome).await;
             }
         }
-    }
-}
-
-/// The keys that have changed, or why the old configuration is still in force.
-fn reload(in_force: &mut InForce, loaded: Result<Box<Loaded>, Problems>) -> Result<String, String> {
-    let loaded = loaded.map_err(|problems| problems.to_string())?;
-    match in_force.replace(*loaded).map_err(|error| error.to_string())? {
-        Outcome::Applied(keys) => Ok(keys.join(" ")),
-        Outcome::Refused(keys) => Err(format!("these keys need a restart: {}", keys.join(", "))),
     }
 }

@@ -14,6 +14,7 @@ in_every_mode! {
     int_drains_as_term_does,
     draining_takes_no_new_connections,
     idle_connections_end_at_once,
+    a_client_that_has_just_connected_is_served,
     a_second_signal_stops_at_once,
     quit_stops_at_once,
     tunnels_are_cut_at_the_deadline,
@@ -84,6 +85,17 @@ fn idle_connections_end_at_once(mode: Mode) {
     assert!(start.elapsed() < Duration::from_secs(10), "idle connections held it up");
     used.expect_end();
     fresh.expect_end();
+}
+
+fn a_client_that_has_just_connected_is_served(mode: Mode) {
+    let (mut proxy, origin) = (Proxy::new(mode), Origin::ok());
+    let mut fresh = proxy.client();
+    proxy.signal(Signal::SIGTERM);
+    proxy.log_line("draining");
+    fresh.send(origin.get("/", &[]));
+    fresh.answer().expect_ok("ok");
+    fresh.expect_end();
+    assert_eq!(proxy.wait_exit(PATIENCE).code(), Some(0), "{}", proxy.log());
 }
 
 fn a_second_signal_stops_at_once(mode: Mode) {

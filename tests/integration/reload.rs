@@ -1,14 +1,17 @@
-//! HUP: what can be swapped is swapped, what needs new workers rolls them, the rest is refused by name.
+//! HUP: nearly everything is swapped while connections go on, the rest is refused by name.
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Config, Load, Mode, Origin, Proxy, eventually, in_every_mode, process};
+use crate::support::{Config, Load, Mode, Origin, Proxy, eventually, in_every_mode};
 
 in_every_mode! {
     another_rule_is_in_force_after_a_reload,
     an_invalid_file_changes_nothing,
     an_address_is_not_changed_by_a_reload,
     logs_are_written_to_a_new_file_after_usr1,
+    new_connections_are_served_with_what_is_in_force,
+    logs_move_to_other_files,
+    a_log_that_cannot_be_written_changes_nothing,
 }
 
 /// Without the bypass, and with this destination denied.
@@ -96,43 +99,49 @@ fn reloads_lose_nothing_and_tunnels_stay() {
     assert_eq!(proxy.serving(), workers, "nobody was replaced");
 }
 
-#[test]
-fn what_is_read_at_a_workers_start_rolls_the_workers() {
-    let proxy = Config::new(Mode::MultiProcess).set("timeouts.client_idle", "70s").start();
+fn new_connections_are_served_with_what_is_in_force(mode: Mode) {
+    let proxy = Config::new(mode).set("limits.max_headers", 50).start();
     let origin = Origin::ok();
-    let before = proxy.serving_all(2);
-    let load = Load::start(&proxy, &origin, 4);
-    reload_with(&proxy, "70s", "60s");
+    let many = ["a: 1", "b: 2", "c: 3", "d: 4", "e: 5"];
+    let before = proxy.serving();
+    proxy.exchange(origin.get("/", &many)).expect_ok("ok");
+    reload_with(&proxy, "max_headers: 50", "max_headers: 3");
     proxy.log_line("reload applied");
-    proxy.log_line("rolling restart finished");
-    load.go_on(20);
-    load.finish().expect_no_failure();
-    eventually("the old workers are gone", || {
-        before.iter().all(|&pid| !process::is_alive(pid)).then_some(())
-    });
-    proxy.serving_all(2);
+    for _ in 0..8 {
+        assert_eq!(proxy.exchange(origin.get("/", &many)).status(), 431);
+    }
+    assert_eq!(proxy.serving(), before);
 }
 
-#[test]
-fn workers_that_do_not_start_leave_the_old_ones() {
-    let proxy = Config::new(Mode::MultiProcess).set("access_log.file", "logs/access.log").start();
+fn logs_move_to_other_files(mode: Mode) {
+    let proxy = Config::new(mode)
+        .set("access_log.file", "logs/access.log")
+        .set("logging.file", "logs/proxy.log")
+        .start();
     let origin = Origin::ok();
-    let before = proxy.serving_all(2);
+    proxy.exchange(origin.get("/one", &[])).expect_ok("ok");
+    proxy.access_lines_at_least(1);
+    reload_with(&proxy, "logs/", "others/");
+    proxy.log_line("reload applied");
+    proxy.exchange(origin.get("/two", &[])).expect_ok("ok");
+    eventually("the line is in the other file", || {
+        proxy.folder().read("others/access.log").contains("/two").then_some(())
+    });
+    assert_eq!(proxy.access_lines().len(), 1);
+    assert!(proxy.folder().read("others/proxy.log").contains("reload applied"));
+}
+
+fn a_log_that_cannot_be_written_changes_nothing(mode: Mode) {
+    let proxy = Config::new(mode).set("access_log.file", "logs/access.log").start();
+    let origin = Origin::ok();
+    let before = proxy.serving();
     // A folder with the name of the file.
     std::fs::create_dir(proxy.folder().path().join("taken")).unwrap();
     reload_with(&proxy, "logs/access.log", "taken");
-    proxy.log_line("reload refused");
-    assert_eq!(proxy.serving_all(2), before);
-    for _ in 0..10 {
-        proxy.exchange(origin.get("/", &[])).expect_ok("ok");
-    }
-    // What replaces a worker now has the configuration that works.
-    process::signal(before[0], Signal::SIGKILL);
-    eventually("another worker is there", || {
-        let now = proxy.serving();
-        (now.len() == 2 && !now.contains(&before[0])).then_some(())
-    });
-    assert!(proxy.log_lines("worker given up").is_empty(), "{}", proxy.log());
+    assert!(proxy.log_line("reload refused").contains("access_log.file"), "{}", proxy.log());
+    assert_eq!(proxy.serving(), before);
+    proxy.exchange(origin.get("/", &[])).expect_ok("ok");
+    proxy.access_lines_at_least(1);
 }
 
 #[test]
