@@ -132,6 +132,8 @@ impl Proxy {
         });
         let Some(status) = status else { panic!("still running after {deadline:?}") };
         self.exited = Some(status);
+        // Its last words are in the pipe still; the reader is through when it has let go.
+        within(Duration::from_secs(5), || Arc::strong_count(&self.stderr) == 1);
         status
     }
 
