@@ -1,16 +1,17 @@
 //! The control channel: a socket pair, one end of which is the worker's standard input.
 //!
-//! A message is one line of JSON. Descriptors travel with it (SCM_RIGHTS). The end of the stream is a message too: the
-//! other process is gone. A line that is too long or is no message ends the channel.
+//! A message is one line of JSON. Descriptors travel beside it (SCM_RIGHTS) and are taken in the order in which they were
+//! sent; the message says how many are its own. The end of the stream is a message too: the other process is gone. A
+//! line that is too long or is no message ends the channel, and so do more descriptors than anybody has asked for.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    sync::Arc,
 };
 
 use rustix::net::{
@@ -18,59 +19,90 @@ use rustix::net::{
     SendFlags,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{io::Interest, net::UnixStream};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
 
 /// The longest message, in bytes. The configuration file is in one.
 const MAX_MESSAGE: usize = 8 << 20;
 
 /// Descriptors that can come with a message.
-const MAX_DESCRIPTORS: usize = 64;
+pub const MAX_DESCRIPTORS: usize = 64;
 
-/// Receives the first message and its descriptors. Blocks until it is there.
-///
-/// # Errors
-///
-/// The operating system's; what comes is no message.
-pub fn receive_first<T: DeserializeOwned>(stream: &mut StdUnixStream) -> io::Result<(T, Vec<OwnedFd>)> {
-    let mut inbox = Inbox::default();
-    loop {
-        if let Some(message) = inbox.take()? {
-            return Ok((message, inbox.descriptors));
-        }
-        if inbox.fill(&*stream)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// Bytes of one read.
+const CHUNK: usize = 8 << 10;
+
+/// One end of the channel, before there is a runtime.
+#[derive(Debug)]
+pub struct Channel {
+    stream: StdUnixStream,
+    inbox: Inbox,
+}
+
+impl Channel {
+    /// The two ends of a new channel. Neither is inherited by a child unless it is made to be.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn pair() -> io::Result<(Self, StdUnixStream)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        Ok((Self { stream: ours, inbox: Inbox::default() }, theirs))
+    }
+
+    /// The channel of this process to its launcher: its standard input, if that is one.
+    ///
+    /// # Errors
+    ///
+    /// When standard input is no socket.
+    pub fn of_this_process() -> io::Result<Self> {
+        let stream = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        // It fails on anything but a socket.
+        stream.peer_addr()?;
+        Ok(Self { stream, inbox: Inbox::default() })
+    }
+
+    /// Waits for the next message. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; the other process is gone; what comes is no message.
+    pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        loop {
+            if let Some(message) = self.inbox.take()? {
+                return Ok(message);
+            }
+            if self.inbox.fill(self.stream.as_fd())? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
-}
 
-/// The channel of this process to its launcher: its standard input, if that is one.
-///
-/// # Errors
-///
-/// When standard input is no socket.
-pub fn of_this_process() -> io::Result<StdUnixStream> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-    let stream = StdUnixStream::from(stdin);
-    // It fails on anything but a socket.
-    stream.peer_addr()?;
-    Ok(stream)
-}
+    /// The next `count` descriptors that came, or as many as there are.
+    pub fn descriptors(&mut self, count: usize) -> Vec<OwnedFd> {
+        self.inbox.descriptors(count)
+    }
 
-/// One end, split for a reader and a writer.
-///
-/// # Errors
-///
-/// The runtime's.
-pub fn split(stream: StdUnixStream) -> io::Result<(Receiver, Sender)> {
-    stream.set_nonblocking(true)?;
-    let stream = Arc::new(UnixStream::from_std(stream)?);
-    Ok((Receiver { stream: Arc::clone(&stream), inbox: Inbox::default() }, Sender { stream }))
+    /// A reader and a writer, inside a runtime. Nothing that was received is lost.
+    ///
+    /// # Errors
+    ///
+    /// The runtime's.
+    pub fn split(self) -> io::Result<(Receiver, Sender)> {
+        self.stream.set_nonblocking(true)?;
+        let (read, write) = UnixStream::from_std(self.stream)?.into_split();
+        Ok((Receiver { read, inbox: self.inbox }, Sender { write }))
+    }
 }
 
 /// The end that is read.
 #[derive(Debug)]
 pub struct Receiver {
-    stream: Arc<UnixStream>,
+    read: OwnedReadHalf,
     inbox: Inbox,
 }
 
@@ -78,129 +110,118 @@ impl Receiver {
     /// The next message; none when the other process is gone or does not speak our language. Cancel-safe.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
-            match self.inbox.take() {
-                Ok(Some(message)) => return Some(message),
-                Ok(None) => {}
-                Err(_) => return None,
+            if let Some(message) = self.inbox.take().ok()? {
+                return Some(message);
             }
-            self.stream.readable().await.ok()?;
-            let inbox = &mut self.inbox;
-            match self.stream.try_io(Interest::READABLE, || inbox.fill(&*self.stream)) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
+            let (read, inbox) = (self.read.as_ref(), &mut self.inbox);
+            let received = read.async_io(Interest::READABLE, || inbox.fill(read.as_fd())).await;
+            if received.ok()? == 0 {
+                return None;
             }
         }
     }
-}
 
-impl Receiver {
-    /// The descriptors that came with the message that was returned last, for one with which some come.
-    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.inbox.descriptors)
+    /// The next `count` descriptors that came, or as many as there are.
+    pub fn descriptors(&mut self, count: usize) -> Vec<OwnedFd> {
+        self.inbox.descriptors(count)
     }
 }
 
 /// The end that is written.
 #[derive(Debug)]
 pub struct Sender {
-    stream: Arc<UnixStream>,
+    write: OwnedWriteHalf,
 }
 
 impl Sender {
-    /// Sends a message. Waits while the other process does not read.
-    ///
-    /// # Errors
-    ///
-    /// When the other process is gone.
-    pub async fn send<T: Serialize>(&mut self, message: &T) -> io::Result<()> {
-        self.send_with(message, &[]).await
-    }
-
-    /// Sends a message and descriptors with it.
+    /// Sends a message, and descriptors beside it. Waits while the other process does not read. Dropped half-way, it
+    /// leaves a channel that must not be used any more.
     ///
     /// # Errors
     ///
     /// When the other process is gone; too many descriptors.
-    pub async fn send_with<T: Serialize>(
+    pub async fn send<T: Serialize>(
         &mut self,
         message: &T,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         if descriptors.len() > MAX_DESCRIPTORS {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "more listening sockets than can be handed over",
-            ));
+            let text = format!("more than {MAX_DESCRIPTORS} sockets cannot be handed over");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let line = encode(message)?;
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
         let mut sent = 0;
-        while sent < line.len() {
-            self.stream.writable().await?;
-            // Descriptors go with the first byte.
-            let with = if sent == 0 { descriptors } else { &[] };
-            match self.stream.try_io(Interest::WRITABLE, || send_some(&*self.stream, &line[sent..], with)) {
-                Ok(more) => sent += more,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+        if !descriptors.is_empty() {
+            let stream = self.write.as_ref();
+            sent = stream.async_io(Interest::WRITABLE, || send_with(stream, &line, descriptors)).await?;
         }
-        Ok(())
+        self.write.write_all(&line[sent..]).await
     }
 }
 
-fn send_some(stream: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+fn send_with(stream: &UnixStream, line: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-    }
-    Ok(rustix::net::sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    Ok(rustix::net::sendmsg(stream, &[IoSlice::new(line)], &mut ancillary, SendFlags::NOSIGNAL)?)
 }
 
-/// What has been received and is not yet taken.
+/// What was received and not yet taken.
 #[derive(Debug, Default)]
 struct Inbox {
     bytes: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
+    /// How far there is no end of a line.
+    searched: usize,
+    descriptors: VecDeque<OwnedFd>,
 }
 
 impl Inbox {
-    /// Receives once; 0 is the end.
-    fn fill(&mut self, stream: impl AsFd) -> io::Result<usize> {
-        let mut bytes = [0; 4096];
+    /// Receives once; 0 at the end of the stream.
+    fn fill(&mut self, stream: BorrowedFd<'_>) -> io::Result<usize> {
+        let mut chunk = [0; CHUNK];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut room = [IoSliceMut::new(&mut bytes)];
-        let received =
-            rustix::net::recvmsg(stream, &mut room, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        let received = loop {
+            let mut chunks = [IoSliceMut::new(&mut chunk)];
+            match rustix::net::recvmsg(stream, &mut chunks, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                received => break received?.bytes,
+            }
+        };
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(handed) = message {
-                self.descriptors.extend(handed);
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                self.descriptors.extend(rights);
             }
         }
-        self.bytes.extend_from_slice(&bytes[..received]);
+        self.bytes.extend_from_slice(&chunk[..received]);
+        if self.descriptors.len() > 2 * MAX_DESCRIPTORS {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors that nobody takes"));
+        }
         Ok(received)
     }
 
-    /// Takes a message, if a whole one is here. Descriptors stay for the one that they belong to: the kernel ends a
-    /// reception behind the bytes that they came with, so they are never those of a later message.
+    /// The next message, if it is complete.
     fn take<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') else {
-            let too_long = self.bytes.len() > MAX_MESSAGE || self.descriptors.len() > MAX_DESCRIPTORS;
-            return if too_long { Err(io::ErrorKind::InvalidData.into()) } else { Ok(None) };
+        let end = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+        let Some(end) = end.map(|end| self.searched + end) else {
+            self.searched = self.bytes.len();
+            if self.searched > MAX_MESSAGE {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
+            }
+            return Ok(None);
         };
         let message = serde_json::from_slice(&self.bytes[..end])?;
         self.bytes.drain(..=end);
+        self.bytes.shrink_to(CHUNK);
+        self.searched = 0;
         Ok(Some(message))
     }
-}
 
-fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    Ok(line)
+    fn descriptors(&mut self, count: usize) -> Vec<OwnedFd> {
+        let count = count.min(self.descriptors.len());
+        self.descriptors.drain(..count).collect()
+    }
 }
 
 #[cfg(test)]
@@ -213,38 +234,57 @@ mod tests {
     use super::*;
     use crate::control::{Order, Report};
 
-    #[tokio::test]
-    async fn descriptors_come_with_their_message() {
-        let (ours, theirs) = StdUnixStream::pair().unwrap();
-        let (_, mut sender) = split(ours).unwrap();
+    fn file(text: &str) -> File {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"seen").unwrap();
-        sender.send(&Order::Ping).await.unwrap();
-        sender.send_with(&Order::Lend { slot: 1 }, &[file.as_fd()]).await.unwrap();
-        sender.send(&Order::Drain).await.unwrap();
-        let (mut receiver, _) = split(theirs).unwrap();
-        assert_eq!(receiver.next::<Order>().await, Some(Order::Ping));
-        assert_eq!(receiver.next::<Order>().await, Some(Order::Lend { slot: 1 }));
-        let mut handed = receiver.take_descriptors();
-        let mut handed = File::from(handed.pop().unwrap());
-        handed.rewind().unwrap();
-        let mut text = String::new();
-        handed.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "seen");
-        assert_eq!(receiver.next::<Order>().await, Some(Order::Drain));
-        assert!(receiver.take_descriptors().is_empty());
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn text(descriptor: OwnedFd) -> String {
+        let (mut file, mut text) = (File::from(descriptor), String::new());
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn descriptors_come_in_the_order_of_their_messages() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut theirs = Channel { stream: theirs, inbox: Inbox::default() };
+        let (_receiver, mut sender) = ours.split().unwrap();
+        let (one, two, three) = (file("one"), file("two"), file("three"));
+        sender.send(&Order::Ping, &[one.as_fd()]).await.unwrap();
+        sender.send(&Order::Drain, &[]).await.unwrap();
+        sender.send(&Order::Stop, &[two.as_fd(), three.as_fd()]).await.unwrap();
+        assert_eq!(theirs.receive::<Order>().unwrap(), Order::Ping);
+        assert_eq!(theirs.descriptors(1).into_iter().map(text).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(theirs.receive::<Order>().unwrap(), Order::Drain);
+        let (mut receiver, _sender) = theirs.split().unwrap();
+        assert_eq!(receiver.next::<Order>().await, Some(Order::Stop));
+        assert_eq!(receiver.descriptors(9).into_iter().map(text).collect::<Vec<_>>(), ["two", "three"]);
     }
 
     #[tokio::test]
     async fn what_is_no_message_ends_the_channel() {
         for bytes in [&b"{\"Nonsense\":1}\n"[..], b"\xff\xfe\n", b"\"Ready\"", b""] {
-            let (mut ours, theirs) = StdUnixStream::pair().unwrap();
-            let (mut receiver, _sender) = split(theirs).unwrap();
-            ours.write_all(b"\"Ready\"\n").unwrap();
-            ours.write_all(bytes).unwrap();
-            drop(ours);
+            let (ours, mut theirs) = Channel::pair().unwrap();
+            let (mut receiver, _sender) = ours.split().unwrap();
+            theirs.write_all(b"\"Ready\"\n").unwrap();
+            theirs.write_all(bytes).unwrap();
+            drop(theirs);
             assert_eq!(receiver.next::<Report>().await, Some(Report::Ready));
-            assert!(receiver.next::<Report>().await.is_none(), "{bytes:?}");
+            assert_eq!(receiver.next::<Report>().await, None, "{bytes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_message_passes_a_small_socket() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (_receiver, mut sender) = ours.split().unwrap();
+        let (mut reports, _sender) = Channel { stream: theirs, inbox: Inbox::default() }.split().unwrap();
+        let long = "x".repeat(3 << 20);
+        let (sent, received) = tokio::join!(sender.send(&long, &[]), reports.next::<String>());
+        sent.unwrap();
+        assert_eq!(received, Some(long));
     }
 }

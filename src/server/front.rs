@@ -22,13 +22,14 @@ use http::Version;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
 
 use super::{
-    head::RequestHead,
+    head::{self as kept, RequestHead},
+    tap::Tap,
     wire::{BodyFault, Wire},
 };
 use crate::message::{
@@ -116,7 +117,7 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(stream: TcpStream, wire: Arc<Wire>, options: Arc<FrontOptions>) -> Self {
         Self {
-            io: TokioIo::new(Tap { stream, last_read: 0 }),
+            io: TokioIo::new(Tap::new(stream)),
             inbox: BytesMut::new(),
             phase: Phase::Head,
             wire,
@@ -159,7 +160,7 @@ impl Front {
 
     /// The socket and what was read from it and not delivered.
     pub(super) fn into_parts(self) -> (TcpStream, BytesMut) {
-        (self.io.into_inner().stream, self.inbox)
+        (self.io.into_inner().into_stream(), self.inbox)
     }
 
     /// Moves to [`Phase::Deliver`] with a checked head, or to [`Phase::Closed`]; pending until one is complete.
@@ -231,7 +232,7 @@ impl Front {
                 let (framing, http10) = (facts.framing, facts.version == Version::HTTP_10);
                 let head = RequestHead::new(raw.clone(), facts, started);
                 self.wire.set_head(head);
-                let shown = if http10 { without_keep_alive(&raw) } else { raw };
+                let shown = if http10 { kept::without_keep_alive(&raw) } else { raw };
                 self.phase = Phase::Deliver(shown, framing);
             }
             Err(error) => {
@@ -253,7 +254,7 @@ impl Front {
         let most = most.max(1);
         self.inbox.reserve(most);
         let mut room = (&mut self.inbox).limit(most);
-        pin!(self.io.inner_mut().stream.read_buf(&mut room)).poll(cx)
+        pin!(self.io.inner_mut().stream().read_buf(&mut room)).poll(cx)
     }
 
     /// Hands `most` bytes of the inbox to hyper.
@@ -276,7 +277,7 @@ impl Front {
         } else if wanted >= buf.remaining() {
             // The rest of the body fills hyper's buffer: no byte behind it can come along.
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-            self.io.inner().last_read
+            self.io.inner().last_read()
         } else {
             ready!(self.poll_fill(cx, wanted.min(CHUNKED_READ)))?;
             self.deliver(&mut buf, wanted)
@@ -364,7 +365,7 @@ impl Front {
                     None => return Poll::Ready(Ok(())),
                 }
             }
-            let written = ready!(Pin::new(&mut self.io.inner_mut().stream).poll_write(cx, &self.interim))?;
+            let written = ready!(Pin::new(self.io.inner_mut().stream()).poll_write(cx, &self.interim))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -382,7 +383,7 @@ impl Front {
         }
         let mut byte = [MaybeUninit::uninit()];
         let mut buf = ReadBuf::uninit(&mut byte);
-        match self.io.inner_mut().stream.poll_peek(cx, &mut buf) {
+        match self.io.inner_mut().stream().poll_peek(cx, &mut buf) {
             Poll::Ready(Ok(0)) => {
                 self.wire.set_client_finished();
                 // The exchange has been polled already this time, without knowing.
@@ -417,30 +418,10 @@ impl Front {
         for (byte, own) in line.iter_mut().zip(&OWN[at..]) {
             *byte = *own;
         }
-        let written = ready!(Pin::new(&mut self.io.inner_mut().stream).poll_write(cx, &line))?;
+        let written = ready!(Pin::new(self.io.inner_mut().stream()).poll_write(cx, &line))?;
         self.status_line = Some(at + written.min(OWN.len() - at));
         Poll::Ready(Ok(written))
     }
-}
-
-/// The head of an HTTP/1.0 request as hyper gets it: `keep-alive` is `close`, for a proxy must not keep a connection with such
-/// a client (RFC 9112 section C.2.2), and hyper would.
-fn without_keep_alive(raw: &Bytes) -> Bytes {
-    const WISH: &[u8] = b"keep-alive";
-    const ANSWER: &[u8; WISH.len()] = b"close     ";
-    const FIELD: &[u8] = b"connection:";
-    let mut head = raw.to_vec();
-    for line in head.split_mut(|byte| *byte == b'\n') {
-        if line.len() < FIELD.len() || !line[..FIELD.len()].eq_ignore_ascii_case(FIELD) {
-            continue;
-        }
-        for at in FIELD.len()..=line.len().saturating_sub(WISH.len()) {
-            if line[at..at + WISH.len()].eq_ignore_ascii_case(WISH) {
-                line[at..at + WISH.len()].copy_from_slice(ANSWER);
-            }
-        }
-    }
-    head.into()
 }
 
 impl Read for Front {
@@ -484,7 +465,7 @@ impl Write for Front {
                     let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
                     front.poll_write_status_line(cx, first, at)
                 }
-                _ => Pin::new(&mut front.io.inner_mut().stream).poll_write_vectored(cx, bufs),
+                _ => Pin::new(front.io.inner_mut().stream()).poll_write_vectored(cx, bufs),
             };
         }
         match polled {
@@ -512,39 +493,5 @@ impl Write for Front {
     /// hyper's wish to shut the socket down is not followed: `connection` closes it in an orderly way.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A stream that remembers the size of its last read, which hyper's cursor does not tell.
-#[derive(Debug)]
-struct Tap {
-    stream: TcpStream,
-    last_read: usize,
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.last_read = buf.filled().len() - before;
-        polled
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -59,6 +59,11 @@ impl History {
         self.since_stable += 1;
         Verdict::Respawn(delay)
     }
+
+    /// Begins anew, when the operator wants another try.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// Nothing for the first respawn, then `restart_delay`, doubled each time, with up to a fifth more.

@@ -56,7 +56,7 @@ pub(super) fn assemble(
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
-fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
+pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
     let resolver = Resolver::new(&ResolverOptions {
         servers: settings.dns.servers.clone(),
         cache_size: settings.dns.cache_size.get(),
@@ -104,7 +104,7 @@ fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "proxy".into())
 }
 
-fn pool_limits(settings: &Settings) -> PoolLimits {
+pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     PoolLimits {
         max_idle_per_host: settings.upstream.max_idle_per_host,
         max_idle: settings.upstream.max_idle,

@@ -69,7 +69,11 @@ impl Wire {
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref()).inspect_err(|error| {
+            if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) {
+                self.note(End::Reset);
+            }
+        })
     }
 
     /// Sends FIN and goes on reading.
