@@ -2,12 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     time::{Duration, Instant},
 };
 
-use rustix::fs::MemfdFlags;
 use tokio::{
     runtime::Builder,
     sync::mpsc::{UnboundedSender, unbounded_channel},
@@ -119,8 +117,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let Instance { loaded, flags, sockets, diagnostics, load } = instance;
         let max_slots = MAX_SLOTS.max(slots);
         let seats = max_slots * LIVES_PER_SLOT;
-        let memory = File::from(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC)?);
-        let segment = Segment::create(&memory, seats).map_err(io::Error::other)?;
+        let (segment, memory) = Segment::shared(seats).map_err(io::Error::other)?;
         let supervision = loaded.settings.supervision.clone();
         let lends = !sockets.are_shared();
         Ok(Self {

@@ -1,6 +1,6 @@
-//! One serving process: [`assemble`] builds everything and starts nothing, [`mod@run`] gives it a runtime and lives its
-//! life. A worker of a launcher and a process that runs alone are the same but for their [`overseer`]. Its
-//! [`acceptors`] take connections, for slots that have nobody as well; [`live`] is what a reload swaps.
+//! One serving process: `assemble` builds everything and starts nothing, `run` gives it a runtime and lives its
+//! life. A worker of a launcher and a process that runs alone are the same but for their `overseer`. Its
+//! `acceptors` take connections, for slots that have nobody as well; `live` is what a reload swaps.
 
 mod acceptors;
 mod assemble;

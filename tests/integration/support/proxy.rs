@@ -132,6 +132,8 @@ impl Proxy {
         });
         let Some(status) = status else { panic!("still running after {deadline:?}") };
         self.exited = Some(status);
+        // What it said last is still on its way to us. Workers that outlive a killed launcher hold the pipe open.
+        within(Duration::from_secs(1), || Arc::strong_count(&self.stderr) == 1);
         status
     }
 
