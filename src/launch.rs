@@ -10,19 +10,25 @@ use std::{
 
 use clap::error::ErrorKind;
 
+#[cfg(unix)]
+use crate::control::privileges::PrivilegesError;
 use crate::{
     cli::{self, Command, Invocation},
-    config::{self, Loaded, Problems, Sources, settings::Mode, show},
+    config::{self, Loaded, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
-    telemetry::diagnostics,
+    telemetry::diagnostics::{self, Diagnostics},
     worker::{self, WorkerError},
 };
+
+#[cfg(unix)]
+mod ground;
+#[cfg(unix)]
+mod operate;
 
 /// Exit codes (CONTRACT section 4).
 mod code {
     pub(super) const OK: u8 = 0;
     pub(super) const FAILURE: u8 = 1;
-    #[cfg(unix)]
     pub(super) const NO_WORKERS: u8 = 3;
     pub(super) const COMMAND_LINE: u8 = 64;
     pub(super) const ADDRESS: u8 = 69;
@@ -94,6 +100,11 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         Command::Unsupported(name) => {
             return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
         }
+        #[cfg(not(unix))]
+        Command::Ask(_) | Command::Status { .. } => {
+            let text = "this system has no unix sockets, over which an instance is spoken to";
+            return Err(Failure::new(code::COMMAND_LINE, text));
+        }
         command => command,
     };
     let sources = Sources {
@@ -102,9 +113,21 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         environment: environment(),
         flags: invocation.flags.clone(),
     };
+    #[cfg(unix)]
+    match command {
+        Command::Ask(command) => return operate::command(*command, &sources),
+        Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
+        _ => {}
+    }
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
         config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        #[cfg(unix)]
+        match ground::identity(&loaded.settings) {
+            // Whether it may be assumed is for the one to find out who starts the instance.
+            Ok(_) | Err(PrivilegesError::NotRoot(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
         let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
         let _ = io::stderr().write_all(notices.as_bytes());
@@ -125,32 +148,54 @@ fn environment() -> Vec<(String, String)> {
 
 fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
     let settings = &loaded.settings;
+    #[cfg(unix)]
+    let ground = ground::Ground::lay(settings, &sources.environment)?;
     let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, None)
         .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
+    #[cfg(unix)]
+    ground.notices(settings);
     raise_file_limit(settings.limits.max_connections);
     if settings.runtime.mode == Mode::MultiProcess {
         #[cfg(unix)]
-        return supervise(loaded, diagnostics, sources);
+        return supervise(loaded, diagnostics, sources, ground);
         #[cfg(not(unix))]
         tracing::warn!(
             threads = settings.runtime.process_count,
             "this system cannot hand sockets to worker processes: one process with as many threads serves instead"
         );
     }
-    let backlog = settings.listen.backlog.get();
+    #[cfg(unix)]
+    let mut listeners = ground.inherited;
+    #[cfg(not(unix))]
     let mut listeners = Vec::new();
-    for address in &settings.listen_addr {
-        listeners.append(&mut listen(*address, 1, backlog)?);
+    if listeners.is_empty() {
+        let backlog = settings.listen.backlog.get();
+        for address in &settings.listen_addr {
+            listeners.append(&mut listen(*address, 1, backlog)?);
+        }
     }
-    worker::run_alone(loaded, listeners, diagnostics, || reload(sources))?;
+    #[cfg(unix)]
+    let socket = ground::socket(settings)?;
+    #[cfg(unix)]
+    ground::settle(ground.identity.as_ref())?;
+    let alone = worker::Alone {
+        loaded,
+        listeners,
+        diagnostics,
+        #[cfg(unix)]
+        socket,
+        #[cfg(unix)]
+        notifier: ground.notifier,
+    };
+    worker::run_alone(alone, || reload(sources))?;
     Ok(code::OK)
 }
 
 /// Loads the configuration again. What could not be written to is noticed before anything is changed.
-fn reload(sources: &Sources) -> Result<Loaded, Problems> {
+fn reload(sources: &Sources) -> Result<Loaded, config::Problems> {
     let loaded = config::load(sources)?;
     config::examine(&loaded)?;
     Ok(loaded)
@@ -159,15 +204,23 @@ fn reload(sources: &Sources) -> Result<Loaded, Problems> {
 #[cfg(unix)]
 fn supervise(
     loaded: Loaded,
-    diagnostics: diagnostics::Diagnostics,
+    diagnostics: Diagnostics,
     sources: &Sources,
+    ground: ground::Ground,
 ) -> Result<u8, Failure> {
     use crate::supervisor::{self, Ending, Instance, Sockets};
     let slots = loaded.settings.runtime.process_count.get();
-    let sockets = Sockets::bind(&loaded.settings, slots)?;
+    let sockets = if ground.inherited.is_empty() {
+        Sockets::bind(&loaded.settings, slots)?
+    } else {
+        Sockets::adopt(&loaded.settings, ground.inherited)
+            .map_err(|error| Failure::new(code::ADDRESS, error))?
+    };
+    let socket = ground::socket(&loaded.settings)?;
+    let notifier = ground.notifier;
     let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
     let load = || reload(sources);
-    match supervisor::run(Instance { loaded, flags, sockets, diagnostics, load }) {
+    match supervisor::run(Instance { loaded, flags, sockets, diagnostics, socket, notifier, load }) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
             .and_then(|status| u8::try_from(status).ok())
@@ -183,8 +236,9 @@ fn supervise(
 mod assigned {
     use std::{fs::File, net::TcpListener};
 
-    use super::{Failure, Loaded, Problems, Sources, code, config, diagnostics, environment, worker};
+    use super::{Failure, Loaded, Sources, code, config, diagnostics, environment, ground, worker};
     use crate::{
+        config::Problems,
         control::{Configuration, Order, channel::Channel},
         shared_memory::Segment,
     };
@@ -204,6 +258,7 @@ mod assigned {
         let loaded = load(&assignment.configuration)
             .map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         let settings = &loaded.settings;
+        ground::settle(ground::identity(settings)?.as_ref())?;
         let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
             .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
         let memory = channel.descriptors(1).pop().map(File::from);

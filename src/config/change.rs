@@ -1,40 +1,41 @@
-//! What it takes to put one configuration in force after another. Pure: whoever reloads asks, and acts.
+//! What is different between two configurations, and how much has to be replaced for it. Pure: whoever reloads asks, and
+//! acts.
 //!
-//! Whether a key can change in a running instance is data, [`effect`]; `config.yml` says the same of each key, and a test
+//! Whether a key can change in a running instance is data, [`scope`]; `config.yml` says the same of each key, and a test
 //! holds the two together.
 
-use super::settings::{
-    AccessLogSettings, AccessSettings, DnsSettings, ForwardingSettings, LimitsSettings, ListenSettings,
-    LoggingSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings, UpstreamSettings,
+use super::{
+    load::Loaded,
+    settings::{
+        AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
+        ListenSettings, LoggingSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        UpstreamSettings,
+    },
 };
 
-/// What it takes for all that differs between two configurations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// They are equal.
-    Nothing,
-    /// These keys differ and need a new launcher: the reload is refused as a whole, by their names.
-    Refused(Vec<&'static str>),
-    /// New workers, one after the other.
-    Roll,
-    /// Every process puts the new state in the place of the old. Connections, tunnels and pools live on.
-    Swap,
+/// What a changed key needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// It is swapped while connections go on.
+    Live,
+    /// It is read when a worker begins.
+    Workers,
+    /// It is read when the instance begins.
+    Instance,
 }
 
-/// What it takes for one key.
+/// A key whose value is another now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It is read once, when the program starts.
-    Launcher,
-    /// It is put in force in every process that runs.
-    Swap,
-    /// It is read once, when a worker starts.
-    Workers,
+pub struct Change {
+    /// The key's path.
+    pub key: &'static str,
+    /// What it needs.
+    pub scope: Scope,
 }
 
 /// What it takes for `key` to change.
 #[must_use]
-pub fn effect(key: &str) -> Effect {
+pub fn scope(key: &str) -> Scope {
     match key {
         // Sockets are bound, the shape is chosen and privileges are dropped once. `runtime.process_count` is not here: the
         // launcher takes more workers or fewer at any time.
@@ -47,26 +48,17 @@ pub fn effect(key: &str) -> Effect {
         | "runtime.use_reuseport"
         | "tls.listen_addr"
         | "admin.listen_addr"
-        | "admin.socket_path" => Effect::Launcher,
-        "runtime.cpu_affinity" => Effect::Workers,
-        _ => Effect::Swap,
+        | "admin.socket_path" => Scope::Instance,
+        "runtime.cpu_affinity" => Scope::Workers,
+        _ => Scope::Live,
     }
 }
 
-/// What it takes to go from `old` to `new`.
+/// Every key that differs, in the order of the manual.
 #[must_use]
-pub fn between(old: &Settings, new: &Settings) -> Change {
-    let differing = differing(old, new);
-    let with = |wanted| differing.iter().copied().filter(move |key| effect(key) == wanted);
-    let refused: Vec<_> = with(Effect::Launcher).collect();
-    if !refused.is_empty() {
-        return Change::Refused(refused);
-    }
-    match (differing.is_empty(), with(Effect::Workers).next()) {
-        (true, _) => Change::Nothing,
-        (false, None) => Change::Swap,
-        (false, Some(_)) => Change::Roll,
-    }
+pub fn changes(old: &Loaded, new: &Loaded) -> Vec<Change> {
+    let keys = differing(&old.settings, &new.settings).into_iter();
+    keys.map(|key| Change { key, scope: scope(key) }).collect()
 }
 
 /// Collects the keys of a section that differ. The fields are named without `..`: a new one does not compile until it is
@@ -81,12 +73,12 @@ macro_rules! section {
     }};
 }
 
-/// The keys that differ, in the order of the manual.
-#[must_use]
-pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
+fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let Settings {
         listen_addr,
         log_level,
+        user,
+        group,
         listen,
         runtime,
         supervision,
@@ -98,6 +90,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         access,
         logging,
         access_log,
+        admin,
     } = old;
     let mut keys = Vec::new();
     if *listen_addr != new.listen_addr {
@@ -105,6 +98,12 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     }
     if *log_level != new.log_level {
         keys.push("log_level");
+    }
+    if *user != new.user {
+        keys.push("user");
+    }
+    if *group != new.group {
+        keys.push("group");
     }
     section!(keys, listen, &new.listen, "listen", ListenSettings { backlog });
     section!(
@@ -183,6 +182,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     );
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(keys, access_log, &new.access_log, "access_log", AccessLogSettings { file, query });
+    section!(keys, admin, &new.admin, "admin", AdminSettings { socket_path });
     // The two lists of destinations are one level deeper in the file than in the settings.
     for key in &mut keys {
         match *key {

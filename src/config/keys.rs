@@ -79,8 +79,6 @@ pub(super) const KEYS: &[&str] = &[
 /// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
-    ("user", "null"),
-    ("group", "null"),
     ("listen.proxy_protocol", "[]"),
     ("runtime.cpu_affinity", "false"),
     ("limits.max_connections_per_client", "0"),
@@ -99,9 +97,8 @@ pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("access_log.format", "json"),
     ("access_log.tunnel_interval", "null"),
     ("access_log.sample", "1.0"),
-    // The admin endpoint itself is not built: it is off, whatever its defaults will be.
+    // The admin endpoint over TCP is not built: it is off, whatever its default will be.
     ("admin.listen_addr", "null"),
-    ("admin.socket_path", "null"),
 ];
 
 /// Variables with a short name.

@@ -55,6 +55,18 @@ pub struct Loaded {
 ///
 /// Every problem of every source.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let (loaded, problems) = load_with_problems(sources);
+    if problems.0.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// The same, where what is wrong does not matter: the default is in force for every value that is wrong. For those who
+/// want to reach an instance that has begun before its configuration was spoilt.
+#[must_use]
+pub fn load_what_can_be(sources: &Sources) -> Settings {
+    load_with_problems(sources).0.settings
+}
+
+fn load_with_problems(sources: &Sources) -> (Loaded, Problems) {
     let mut problems = Problems::default();
     let mut notices = Vec::new();
     let named = sources.file.clone().map(|path| (path, Origin::Flag("--config"))).or_else(|| {
@@ -86,13 +98,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     }
     let mut reader = Reader::new(&tree, problems);
     let settings = read::settings(&mut reader);
-    if !reader.problems.0.is_empty() {
-        reader.problems.sort();
-        return Err(reader.problems);
-    }
-    let mut in_force = reader.in_force;
+    let Reader { mut in_force, mut problems, .. } = reader;
+    problems.sort();
     in_force.sort_by_key(|value| KEYS.iter().position(|key| *key == value.key));
-    Ok(Loaded { settings, file: text.map(|text| (path.as_ref().clone(), text)), notices, in_force })
+    let file = text.map(|text| (path.as_ref().clone(), text));
+    (Loaded { settings, file, notices, in_force }, problems)
 }
 
 fn variable<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {

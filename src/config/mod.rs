@@ -18,7 +18,7 @@ mod tree;
 mod usable;
 mod value;
 
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
 pub use reader::InForce;
 pub use settings::Settings;

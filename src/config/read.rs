@@ -11,10 +11,10 @@ use super::{
     keys::UNBUILT,
     reader::{Reader, quoted, show_duration, socket_address, text, whole},
     settings::{
-        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, ClientAddress, DestinationPattern,
-        DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
-        Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
-        UpstreamSettings, Via,
+        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, AdminSettings, ClientAddress,
+        DestinationPattern, DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings,
+        LogFormat, LoggingSettings, MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings,
+        SupervisionSettings, TimeoutsSettings, UpstreamSettings, Via,
     },
     tree::{Kind, Value},
     value::{destination, net_pattern},
@@ -32,6 +32,8 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     let settings = Settings {
         listen_addr: listen_addr(reader),
         log_level: log_level(reader),
+        user: name_or_null(reader, "user"),
+        group: name_or_null(reader, "group"),
         listen: ListenSettings { backlog: nonzero_u32(reader.number("listen.backlog", 1024, 1..=65_535)) },
         runtime: runtime(reader),
         supervision: supervision(reader),
@@ -43,6 +45,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         access: access(reader),
         logging: logging(reader),
         access_log: access_log(reader),
+        admin: admin(reader),
     };
     contradictions(reader, &settings);
     settings
@@ -107,6 +110,18 @@ fn log_level(reader: &mut Reader<'_>) -> String {
     )
 }
 
+/// The name of a user or a group, or its number.
+fn name_or_null(reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
+    let shown = |name: &Option<String>| name.as_ref().map_or_else(|| "null".into(), |name| quoted(name));
+    reader.read(key, None, shown, |value| match &value.kind {
+        Kind::Null => Ok(None),
+        _ => text(value)
+            .filter(|name| !name.is_empty() && !name.contains('\0'))
+            .map(Some)
+            .ok_or_else(|| "a name, a number, or null is accepted".into()),
+    })
+}
+
 fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let modes = [
@@ -120,7 +135,11 @@ fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
     RuntimeSettings {
         mode: reader.choice("runtime.mode", Mode::SingleThreaded, &modes),
         worker_threads: or_cores(reader.number_or_null("runtime.worker_threads", None, 1..=1024)),
-        process_count: or_cores(reader.number_or_null("runtime.process_count", Some(4), 1..=256)),
+        process_count: or_cores(reader.number_or_null(
+            "runtime.process_count",
+            Some(4),
+            1..=MAX_PROCESSES as u64,
+        )),
         use_reuseport: reader.bool("runtime.use_reuseport", true),
     }
 }
@@ -307,11 +326,25 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
     AccessLogSettings { file, query: reader.choice("access_log.query", QueryLogging::Redact, &queries) }
 }
 
-fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Option<PathBuf> {
+fn admin(reader: &mut Reader<'_>) -> AdminSettings {
+    // Without unix sockets there is nothing to be had at a path.
+    let default = cfg!(unix).then_some("run/admin.sock");
+    let socket_path = path_or_null(reader, "admin.socket_path", default);
+    if socket_path.is_some() && cfg!(not(unix)) {
+        reader.problem("admin.socket_path", "this system has no unix sockets: only null is accepted");
+    }
+    AdminSettings { socket_path }
+}
+
+fn path_or_null<'a>(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    default: impl Into<Option<&'a str>>,
+) -> Option<PathBuf> {
     let shown = |path: &Option<PathBuf>| {
         path.as_ref().map_or_else(|| "null".into(), |path| quoted(&path.display().to_string()))
     };
-    reader.read(key, Some(PathBuf::from(default)), shown, |value| match &value.kind {
+    reader.read(key, default.into().map(PathBuf::from), shown, |value| match &value.kind {
         Kind::Null => Ok(None),
         Kind::Text(path) if !path.is_empty() => Ok(Some(path.into())),
         _ => Err("the path of a file, or null, is accepted".into()),
@@ -343,6 +376,9 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
             ["access_log.file", "logging.file"],
             format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
         );
+    }
+    if settings.group.is_some() && settings.user.is_none() {
+        reader.problem("group", "is set without user; both or neither is accepted, or user alone");
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

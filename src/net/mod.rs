@@ -11,6 +11,8 @@ pub mod authority;
 pub mod dial;
 pub mod filter;
 mod hosts;
+#[cfg(unix)]
+pub mod inherit;
 pub mod listen;
 pub mod own;
 pub mod relay;

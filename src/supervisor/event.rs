@@ -44,6 +44,8 @@ pub(super) enum Command {
     Restart,
     /// One worker more, or fewer.
     ScaleBy(isize),
+    /// So many workers.
+    ScaleTo(usize),
     /// So many workers, where that changes; these settings; and who is to know.
     Reload { settings: Box<SupervisionSettings>, workers: Option<usize>, reach: Reach, generation: u64 },
     /// Open the log files again.
@@ -82,6 +84,10 @@ pub(super) enum Action {
     Stop(Life),
     /// Kill it.
     Kill(Life),
+    /// The first workers are ready.
+    Up,
+    /// Every worker uses this generation of the configuration, or not every one.
+    Reloaded(u64, bool),
     /// Every slot has a new worker, or not every one.
     RolledOut(bool),
     /// Nobody accepts any more.

@@ -55,6 +55,8 @@ pub(super) struct Fleet {
     rollout: Rollout,
     /// Who has not yet said that this generation of the configuration is in force.
     reloading: (u64, BTreeSet<Life>),
+    /// Whether nobody has refused it.
+    reloads_all: bool,
     cut: u64,
     ticked: Instant,
     pinged: Instant,
@@ -81,6 +83,7 @@ impl Fleet {
             ending: Ending::Stopped,
             rollout: Rollout::default(),
             reloading: (0, BTreeSet::new()),
+            reloads_all: true,
             cut: 0,
             ticked: now,
             pinged: now,
@@ -142,6 +145,7 @@ impl Fleet {
                 let wanted = self.slots.iter().filter(|slot| slot.is_wanted()).count();
                 self.scale(wanted.saturating_add_signed(step), now);
             }
+            Command::ScaleTo(workers) => self.scale(workers, now),
             Command::Reload { settings, workers, reach, generation } => {
                 self.settings = *settings;
                 if let Some(workers) = workers {
@@ -157,6 +161,7 @@ impl Fleet {
                         let told =
                             self.workers.iter().filter(|(_, worker)| stays(worker)).map(|(life, _)| *life);
                         self.reloading = (generation, told.collect());
+                        self.reloads_all = true;
                         self.actions.extend(self.reloading.1.iter().copied().map(Action::Reload));
                         self.finish_reload();
                     }
@@ -200,6 +205,7 @@ impl Fleet {
         {
             self.phase = Phase::Running;
             tracing::info!("ready");
+            self.actions.push(Action::Up);
             if self.rollout.take_wanted_again() {
                 self.restart(now);
             }
@@ -210,16 +216,18 @@ impl Fleet {
         if let Err(reason) = outcome {
             let slot = self.workers.get(&life).map(|worker| worker.slot);
             tracing::error!(slot, generation, reason, "a worker keeps its old configuration");
+            self.reloads_all = false;
         }
         if self.reloading.0 == generation && self.reloading.1.remove(&life) {
             self.finish_reload();
         }
     }
 
-    fn finish_reload(&self) {
+    fn finish_reload(&mut self) {
         let (generation, waiting) = &self.reloading;
         if waiting.is_empty() {
             tracing::info!(generation, "reload applied");
+            self.actions.push(Action::Reloaded(*generation, self.reloads_all));
         }
     }
 
@@ -287,6 +295,7 @@ impl Fleet {
         match slot.history.died(&self.settings, now, lived, status.code, jitter) {
             Verdict::Respawn(delay) => {
                 tracing::info!(slot = index, ?delay, "worker respawn scheduled");
+                slot.restarts += 1;
                 if delay.is_zero() {
                     self.spawn(index, now);
                 } else {
@@ -414,6 +423,8 @@ impl Fleet {
     }
 }
 
-mod renewal;
+mod renew;
+mod view;
+
 #[cfg(test)]
 mod tests;

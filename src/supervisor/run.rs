@@ -8,24 +8,32 @@ use std::{
 
 use tokio::{
     runtime::Builder,
-    sync::mpsc::{UnboundedSender, unbounded_channel},
-    time::{MissedTickBehavior, interval},
+    sync::{
+        mpsc::{UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{
+    audience::{Audience, Goal},
     event::{Action, Command, Ending, Event, Reach},
     fleet::Fleet,
+    report::{Circumstances, Reporter, Running},
     slot::{Life, Status},
     sockets::Sockets,
-    spawn::{Origin, Process},
+    spawn::Origin,
 };
 use crate::{
+    admin::{self, Ask, Outcome, Server, SocketFile},
     config::{
         Loaded, Problems,
-        change::{self, Change},
+        change::{self, Scope},
+        settings::MAX_PROCESSES,
     },
     control::{
         Assignment, Configuration, Order,
+        notify::Notifier,
         signals::{Signal, Signals},
     },
     shared_memory::Segment,
@@ -35,8 +43,11 @@ use crate::{
 /// How often time passes for the fleet.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Slots that the instance can grow to, unless it begins with more.
-const MAX_SLOTS: usize = 128;
+/// How long an operator's answers may still be written when everything else has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the service manager waits for beyond the drain deadline.
+const MARGIN: Duration = Duration::from_secs(10);
 
 /// Lives that can overlap in one slot before seats run out: old workers may drain for long.
 const LIVES_PER_SLOT: usize = 4;
@@ -52,6 +63,10 @@ pub struct Instance<L> {
     pub sockets: Sockets,
     /// What the launcher itself logs.
     pub diagnostics: Diagnostics,
+    /// Where operators ask.
+    pub socket: Option<SocketFile>,
+    /// Who is told by sd_notify.
+    pub notifier: Notifier,
     /// Reads the configuration again.
     pub load: L,
 }
@@ -72,26 +87,45 @@ pub fn run<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) -> io:
 }
 
 async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(
-    instance: Instance<L>,
+    mut instance: Instance<L>,
     slots: usize,
 ) -> io::Result<Ending> {
     let mut signals = Signals::new()?;
+    let (desk, mut asks) = admin::desk();
+    let server = instance.socket.take().map(|socket| Server::start(socket, desk.clone())).transpose()?;
     let (events, mut told) = unbounded_channel();
     let mut launcher = Launcher::new(instance, slots, events)?;
     let actions = launcher.fleet.begin(Instant::now());
     launcher.perform(actions);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let mut watchdog = launcher.audience.notifier().watchdog().map(interval);
+    let ending = loop {
         tokio::select! {
             Some(event) = told.recv() => launcher.hear(event),
             signal = signals.next() => launcher.obey(signal),
+            ask = asks.next() => launcher.answer(ask),
             _ = tick.tick() => launcher.hear(Event::Tick),
+            () = due(&mut watchdog) => launcher.audience.notifier().alive(),
         }
         if let Some(ending) = launcher.fleet.ending() {
-            tracing::info!(cut = launcher.fleet.cut(), "stopped");
-            return Ok(ending);
+            break ending;
         }
+    };
+    let cut = launcher.fleet.cut();
+    launcher.audience.ended(cut);
+    if let Some(server) = server {
+        server.finish(FAREWELL).await;
+    }
+    tracing::info!(cut, "stopped");
+    Ok(ending)
+}
+
+/// The next tick; never where there is nothing to tick.
+async fn due(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -106,22 +140,23 @@ struct Launcher<L> {
     segment: Segment,
     /// Seats that nobody has.
     free_seats: Vec<usize>,
-    processes: HashMap<Life, (Process, usize)>,
+    processes: HashMap<Life, Running>,
     events: UnboundedSender<Event>,
+    audience: Audience,
+    reporter: Reporter,
     diagnostics: Diagnostics,
     load: L,
 }
 
 impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     fn new(instance: Instance<L>, slots: usize, events: UnboundedSender<Event>) -> io::Result<Self> {
-        let Instance { loaded, flags, sockets, diagnostics, load } = instance;
-        let max_slots = MAX_SLOTS.max(slots);
-        let seats = max_slots * LIVES_PER_SLOT;
+        let Instance { loaded, flags, sockets, diagnostics, socket: _, notifier, load } = instance;
+        let seats = MAX_PROCESSES * LIVES_PER_SLOT;
         let (segment, memory) = Segment::shared(seats).map_err(io::Error::other)?;
         let supervision = loaded.settings.supervision.clone();
         let lends = !sockets.are_shared();
         Ok(Self {
-            fleet: Fleet::new(supervision, slots, max_slots, lends, Instant::now()),
+            fleet: Fleet::new(supervision, slots, MAX_PROCESSES, lends, Instant::now()),
             configuration: Configuration { generation: 1, file: loaded.file.clone(), flags },
             loaded,
             previous: None,
@@ -131,92 +166,228 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             free_seats: (0..seats).rev().collect(),
             processes: HashMap::new(),
             events,
+            audience: Audience::new(notifier),
+            reporter: Reporter::new(Instant::now()),
             diagnostics,
             load,
         })
     }
 
     fn hear(&mut self, event: Event) {
-        if let Event::Exited(life, _) = &event
-            && let Some((_, seat)) = self.processes.remove(life)
-        {
-            self.segment.release(seat);
-            self.free_seats.push(seat);
+        match &event {
+            Event::Exited(life, _) => {
+                if let Some(running) = self.processes.remove(life) {
+                    let seat = running.seat.index();
+                    self.segment.release(seat);
+                    self.free_seats.push(seat);
+                }
+            }
+            Event::Reloaded(life, generation, Ok(())) => {
+                if let Some(running) = self.processes.get_mut(life) {
+                    running.reloaded(*generation);
+                }
+            }
+            Event::Command(Command::Drain | Command::Stop) if !self.fleet.is_ending() => {
+                self.audience.stopping(self.loaded.settings.supervision.shutdown_timeout + MARGIN);
+            }
+            _ => {}
         }
-        let actions = self.fleet.handle(event, Instant::now(), jitter());
+        let now = Instant::now();
+        let actions = self.fleet.handle(event, now, jitter());
         self.perform(actions);
+        self.reporter.look(now, &self.segment, &mut self.processes);
+        self.audience.looked(self.fleet.size(), self.fleet.summary());
+    }
+
+    /// What an operator has asked over the socket.
+    fn answer(&mut self, ask: Ask) {
+        let (command, answer) = match ask {
+            Ask::Command(command, answer) => (command, answer),
+            Ask::Status(answer) => {
+                // Nobody may wait any more.
+                let _ = answer.send(self.status());
+                return;
+            }
+        };
+        if self.fleet.is_ending() && command != admin::Command::Stop {
+            let _ = answer.send(Outcome::Failed("the instance is stopping".into()));
+            return;
+        }
+        match command {
+            admin::Command::Reload => self.reload(Some(answer)),
+            admin::Command::ReopenLogs => {
+                let _ = answer.send(match self.reopen_logs() {
+                    Ok(()) => Outcome::Done("log files are opened again".into()),
+                    Err(error) => Outcome::Failed(format!("logging.file: {error}")),
+                });
+            }
+            admin::Command::Restart => self.restart(Some(answer)),
+            admin::Command::Scale(workers) => {
+                // It is asked for first, for the instance may be complete as it is.
+                let actions = self.fleet.handle(
+                    Event::Command(Command::ScaleTo(workers.get())),
+                    Instant::now(),
+                    jitter(),
+                );
+                self.audience.wait(Goal::Size, Some(answer));
+                self.perform(actions);
+                self.audience.looked(self.fleet.size(), self.fleet.summary());
+            }
+            admin::Command::Stop => {
+                self.audience.wait(Goal::End, Some(answer));
+                if !self.fleet.is_ending() {
+                    self.hear(Event::Command(Command::Drain));
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> admin::Status {
+        let circumstances = Circumstances {
+            segment: &self.segment,
+            generation: self.configuration.generation,
+            listeners: self.sockets.addresses(),
+            last_reload: self.audience.last_reload(),
+        };
+        self.reporter.report(Instant::now(), &self.fleet, &self.processes, &circumstances)
     }
 
     fn obey(&mut self, signal: Signal) {
+        if self.fleet.is_ending() && matches!(signal, Signal::Reload | Signal::Restart) {
+            return;
+        }
         let command = match signal {
             Signal::Stop => Command::Drain,
             Signal::Quit => Command::Stop,
-            Signal::Restart => Command::Restart,
+            Signal::Restart => {
+                self.restart(None);
+                return;
+            }
             Signal::MoreWorkers => Command::ScaleBy(1),
             Signal::FewerWorkers => Command::ScaleBy(-1),
             Signal::ReopenLogs => {
-                if let Err(error) = self.diagnostics.reopen() {
-                    tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
-                }
-                Command::ReopenLogs
+                // It is in the log if it failed.
+                let _ = self.reopen_logs();
+                return;
             }
-            Signal::Reload => match self.reload() {
-                Some(command) => command,
-                None => return,
-            },
+            Signal::Reload => {
+                self.reload(None);
+                return;
+            }
         };
         self.hear(Event::Command(command));
     }
 
-    /// Reads the configuration again and puts it in force here; what the fleet has to do about it.
-    fn reload(&mut self) -> Option<Command> {
-        let new = match (self.load)() {
-            Ok(new) => new,
-            Err(problems) => {
-                tracing::error!(reason = %problems, "reload refused");
-                return None;
+    fn reopen_logs(&mut self) -> io::Result<()> {
+        let reopened = self.diagnostics.reopen();
+        if let Err(error) = &reopened {
+            tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
+        }
+        self.hear(Event::Command(Command::ReopenLogs));
+        reopened
+    }
+
+    /// Reads the configuration again and puts it in force. Who waits for the outcome is answered when it is known.
+    fn reload(&mut self, answer: Option<oneshot::Sender<Outcome>>) {
+        self.audience.reloading();
+        let (command, goal, text) = match self.replace_configuration(false) {
+            Ok(replaced) => replaced,
+            Err(outcome) => {
+                tracing::error!(reason = outcome.text(), "reload refused");
+                self.audience.reloaded(outcome, answer);
+                return;
             }
         };
+        match goal {
+            Some(goal) => self.audience.wait_for_reload(goal, text, answer),
+            None => self.audience.reloaded(Outcome::Done(text), answer),
+        }
+        self.hear(Event::Command(command));
+    }
+
+    /// Gives every slot a new worker, from the binary and the configuration that are on disk now. Who waits for the outcome
+    /// is answered when it is known.
+    fn restart(&mut self, answer: Option<oneshot::Sender<Outcome>>) {
+        match self.replace_configuration(true) {
+            Ok((command, goal, _)) => {
+                if let (Some(goal), Some(_)) = (goal, &answer) {
+                    self.audience.wait(goal, answer);
+                }
+                self.hear(Event::Command(command));
+            }
+            Err(outcome) => {
+                tracing::error!(reason = outcome.text(), "rolling restart refused");
+                if let Some(answer) = answer {
+                    // Nobody may wait any more.
+                    let _ = answer.send(outcome);
+                }
+            }
+        }
+    }
+
+    /// Reads the configuration again and puts it in force here: what the fleet has to do about it, what is to be waited
+    /// for until it is in force everywhere, and what has changed. `with_workers`: new workers are wanted, whatever it says.
+    fn replace_configuration(
+        &mut self,
+        with_workers: bool,
+    ) -> Result<(Command, Option<Goal>, String), Outcome> {
+        let new = (self.load)().map_err(|problems| Outcome::Invalid(problems.to_string()))?;
         for notice in &new.notices {
             tracing::warn!("{notice}");
         }
-        let (old, settings) = (&self.loaded.settings, &new.settings);
-        let reach = match change::between(old, settings) {
-            Change::Nothing => {
-                tracing::info!("reload applied: nothing is different");
-                Reach::Nobody
-            }
-            Change::Refused(keys) => {
-                let reason = format!("these keys need a new start: {}", keys.join(", "));
-                tracing::error!(reason, "reload refused");
-                return None;
-            }
-            Change::Roll => {
-                tracing::info!("reload applied: new workers are needed");
-                Reach::NewWorkers
-            }
-            Change::Swap => Reach::Everybody,
+        let changes = change::changes(&self.loaded, &new);
+        let of_scope = |scope| {
+            let keys = changes.iter().filter(|change| change.scope == scope).map(|change| change.key);
+            keys.collect::<Vec<_>>().join(", ")
         };
-        if (old.logging != settings.logging || old.log_level != settings.log_level)
-            && let Err(error) = self.diagnostics.replace(&settings.logging, &settings.log_level)
-        {
-            tracing::error!(reason = %error, "reload refused");
-            return None;
+        let fixed = of_scope(Scope::Instance);
+        if !fixed.is_empty() {
+            return Err(Outcome::Failed(format!("these keys need a new start: {fixed}")));
         }
-        let workers = settings.runtime.process_count.get();
-        let workers = (old.runtime.process_count.get() != workers).then_some(workers);
+        let has_changed = |key: &str| changes.iter().any(|change| change.key == key);
+        if changes.iter().any(|change| change.key == "log_level" || change.key.starts_with("logging.")) {
+            let logs = self.diagnostics.replace(&new.settings.logging, &new.settings.log_level);
+            logs.map_err(|error| Outcome::Failed(error.to_string()))?;
+        }
+        let rolled = of_scope(Scope::Workers);
+        let reach = if with_workers {
+            Reach::NewWorkers
+        } else if changes.is_empty() {
+            tracing::info!("reload applied: nothing is different");
+            Reach::Nobody
+        } else if rolled.is_empty() {
+            Reach::Everybody
+        } else {
+            tracing::info!(keys = rolled, "reload applied: these keys need new workers");
+            Reach::NewWorkers
+        };
+        let workers = has_changed("runtime.process_count").then(|| new.settings.runtime.process_count.get());
         let settings = Box::new(new.settings.supervision.clone());
-        let generation = self.configuration.generation + u64::from(reach != Reach::Nobody);
+        let generation = self.configuration.generation + u64::from(!changes.is_empty());
         let flags = self.configuration.flags.clone();
         let configuration = Configuration { generation, file: new.file.clone(), flags };
         let old = (
             std::mem::replace(&mut self.loaded, new),
             std::mem::replace(&mut self.configuration, configuration),
         );
-        if reach == Reach::NewWorkers && self.previous.is_none() {
+        if reach == Reach::NewWorkers && !changes.is_empty() && self.previous.is_none() {
             self.previous = Some(old);
         }
-        Some(Command::Reload { settings, workers, reach, generation })
+        let all = changes.iter().map(|change| change.key).collect::<Vec<_>>().join(", ");
+        let (goal, text) = match reach {
+            Reach::Nobody => (None, "nothing is different".into()),
+            Reach::Everybody => (Some(Goal::Generation(generation)), format!("in force: {all}")),
+            Reach::NewWorkers => (
+                Some(self.audience.next_rollout(self.fleet.is_rolling())),
+                format!("in force, with new workers for {rolled}: {all}"),
+            ),
+        };
+        let command = if with_workers && changes.is_empty() {
+            Command::Restart
+        } else {
+            Command::Reload { settings, workers, reach, generation }
+        };
+        Ok((command, goal, text))
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
@@ -246,11 +417,14 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
                 Action::Drain(life) => self.tell(life, Order::Drain),
                 Action::Stop(life) => self.tell(life, Order::Stop),
                 Action::Kill(life) => {
-                    if let Some((process, _)) = self.processes.get(&life) {
-                        process.kill();
+                    if let Some(running) = self.processes.get(&life) {
+                        running.process.kill();
                     }
                 }
+                Action::Up => self.audience.up(),
+                Action::Reloaded(generation, all_do) => self.audience.generation(generation, all_do),
                 Action::RolledOut(is_complete) => {
+                    self.audience.rolled_out(is_complete);
                     if let Some((loaded, configuration)) = self.previous.take()
                         && !is_complete
                     {
@@ -270,6 +444,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let seat = self.free_seats.pop().ok_or_else(|| {
             io::Error::other("too many workers are still draining: there is no seat in shared memory")
         })?;
+        let place = self.segment.seat(seat).expect("free seats are seats of the segment");
         let assignment = Assignment {
             index: slot,
             seat,
@@ -279,7 +454,9 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         };
         match self.origin.spawn(life, assignment, sockets, &self.events) {
             Ok(process) => {
-                self.processes.insert(life, (process, seat));
+                let generation = self.configuration.generation;
+                self.processes.insert(life, Running::new(process, place, generation));
+                self.reporter.seated(seat);
                 Ok(())
             }
             Err(error) => {
@@ -294,8 +471,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     }
 
     fn tell_with(&self, life: Life, order: Order, descriptors: Vec<std::os::fd::OwnedFd>) {
-        if let Some((process, _)) = self.processes.get(&life) {
-            process.tell(order, descriptors);
+        if let Some(running) = self.processes.get(&life) {
+            running.process.tell(order, descriptors);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) lent_to: Option<Life>,
     /// Why nobody is here, if nobody is.
     pub(super) vacancy: Vacancy,
+    /// How often a worker was started here because another had died.
+    pub(super) restarts: u64,
     /// Whether a worker has ever been ready here.
     pub(super) was_ready: bool,
 }

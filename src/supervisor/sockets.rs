@@ -40,6 +40,18 @@ impl Sockets {
         Ok(Self { addresses: addresses.collect(), sockets, are_shared, backlog })
     }
 
+    /// Takes sockets that somebody else has bound. All slots accept from them: more sockets for their ports can be had by
+    /// the user who has bound them only, who is another.
+    ///
+    /// # Errors
+    ///
+    /// When one does not know its address.
+    pub fn adopt(settings: &Settings, listeners: Vec<TcpListener>) -> io::Result<Self> {
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let sockets = listeners.into_iter().map(|listener| vec![listener]).collect();
+        Ok(Self { addresses, sockets, are_shared: true, backlog: settings.listen.backlog.get() })
+    }
+
     /// Where the instance listens, ports resolved.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {

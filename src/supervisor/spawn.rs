@@ -23,9 +23,13 @@ use super::{
     event::Event,
     slot::{Life, Status},
 };
-use crate::control::{
-    Assignment, Order, Report,
-    channel::{Channel, Receiver, Sender},
+use crate::{
+    control::{
+        Assignment, Order, Report,
+        channel::{Channel, Receiver, Sender},
+        notify,
+    },
+    net::inherit,
 };
 
 /// How long a process whose channel has ended may take to end, and a channel whose process has.
@@ -34,6 +38,7 @@ const PARTING: Duration = Duration::from_secs(2);
 /// A worker that has been started. Dropping it lets the worker go: it finds the end of its channel.
 #[derive(Debug)]
 pub(super) struct Process {
+    pid: Option<u32>,
     orders: UnboundedSender<(Order, Vec<OwnedFd>)>,
     kill: UnboundedSender<()>,
 }
@@ -69,8 +74,12 @@ impl Origin {
             .env("PROXY_PROCESS_INDEX", assignment.index.to_string())
             .env("PROXY_GENERATION", assignment.configuration.generation.to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)));
+        for name in notify::VARIABLES.into_iter().chain(inherit::VARIABLES) {
+            command.env_remove(name);
+        }
         let mut command = Command::from(command);
         let child = command.kill_on_drop(true).spawn()?;
+        let pid = child.id();
         // The command holds the worker's end open.
         drop(command);
         let (receiver, sender) = ours.split()?;
@@ -82,11 +91,16 @@ impl Origin {
         let _ = orders.send((Order::Assign(Box::new(assignment)), descriptors));
         tokio::spawn(write(queue, sender));
         tokio::spawn(attend(life, child, receiver, killed, events.clone()));
-        Ok(Process { orders, kill })
+        Ok(Process { pid, orders, kill })
     }
 }
 
 impl Process {
+    /// Its number, for the operator.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// Queues an order, and descriptors to hand over with it. One that is gone gets nothing.
     pub(super) fn tell(&self, order: Order, descriptors: Vec<OwnedFd>) {
         let _ = self.orders.send((order, descriptors));

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{
         Loaded, Problems,
-        change::{self, Effect},
+        change::{self, Scope},
     },
     proxy::Proxy,
     telemetry::diagnostics::{Diagnostics, DiagnosticsError},
@@ -68,8 +68,10 @@ impl InForce {
     ) -> Result<Vec<&'static str>, ReloadError> {
         let new = *new?;
         let (old, settings) = (&self.loaded.settings, &new.settings);
-        let keys = change::differing(old, settings);
-        let fixed: Vec<_> = keys.iter().copied().filter(|key| change::effect(key) != Effect::Swap).collect();
+        let changes = change::changes(&self.loaded, &new);
+        let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
+        let fixed: Vec<_> =
+            changes.iter().filter(|change| change.scope != Scope::Live).map(|change| change.key).collect();
         if !fixed.is_empty() {
             return Err(ReloadError::Fixed(fixed));
         }

@@ -2,9 +2,11 @@
 //!
 //! Must not know how a wish is fulfilled. A worker whose launcher is gone is told to drain, so none is left behind.
 
-use std::{io, net::TcpListener};
+use std::{io, net::TcpListener, time::Duration};
 
+use super::office::Office;
 use crate::{
+    admin::Outcome,
     config::{Loaded, Problems},
     control::signals::{Signal, Signals},
 };
@@ -42,29 +44,47 @@ pub(super) trait Overseer {
     async fn leaving(&mut self, cut: u64);
 }
 
-/// A process without a launcher: signals are its overseer.
+/// A process without a launcher: signals are its overseer, and whoever comes to its office.
 pub(super) struct Operator<L> {
     signals: Signals,
+    office: Office,
     /// Reads the configuration again.
     load: L,
+    /// What was read last.
+    shutdown_timeout: Option<Duration>,
+    is_invalid: bool,
 }
 
 impl<L> Operator<L> {
-    pub(super) fn new(load: L) -> io::Result<Self> {
-        Ok(Self { signals: Signals::new()?, load })
+    pub(super) fn new(office: Office, load: L) -> io::Result<Self> {
+        let signals = Signals::new()?;
+        Ok(Self { signals, office, load, shutdown_timeout: None, is_invalid: false })
     }
 }
 
 impl<L: FnMut() -> Result<Loaded, Problems>> Overseer for Operator<L> {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        self.office.ready();
+    }
 
     async fn next(&mut self) -> Wish {
         loop {
-            match self.signals.next().await {
-                Signal::Stop => return Wish::Drain,
+            let signal = tokio::select! {
+                signal = self.signals.next() => signal,
+                signal = self.office.next() => signal,
+            };
+            match signal {
+                Signal::Stop => {
+                    self.office.stopping();
+                    return Wish::Drain;
+                }
                 Signal::Quit => return Wish::Stop,
                 Signal::Reload => {
+                    self.office.reloading();
                     let loaded = (self.load)();
+                    self.is_invalid = loaded.is_err();
+                    self.shutdown_timeout =
+                        loaded.as_ref().ok().map(|loaded| loaded.settings.supervision.shutdown_timeout);
                     for notice in loaded.iter().flat_map(|loaded| &loaded.notices) {
                         tracing::warn!("{notice}");
                     }
@@ -79,13 +99,24 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Overseer for Operator<L> {
     }
 
     async fn reloaded(&mut self, outcome: Result<String, String>) {
-        match outcome {
-            Ok(keys) => tracing::info!(keys, "reload applied"),
-            Err(reason) => tracing::error!(reason, "reload refused"),
-        }
+        let outcome = match outcome {
+            Ok(keys) => {
+                tracing::info!(keys, "reload applied");
+                let text =
+                    if keys.is_empty() { "nothing is different".into() } else { format!("in force: {keys}") };
+                Outcome::Done(text)
+            }
+            Err(reason) => {
+                tracing::error!(reason, "reload refused");
+                if self.is_invalid { Outcome::Invalid(reason) } else { Outcome::Failed(reason) }
+            }
+        };
+        self.office.reloaded(outcome, self.shutdown_timeout);
     }
 
-    async fn leaving(&mut self, _: u64) {}
+    async fn leaving(&mut self, cut: u64) {
+        self.office.close(cut).await;
+    }
 }
 
 #[cfg(unix)]

@@ -8,10 +8,13 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(unix)]
+use super::office::Facts;
 use super::{
     acceptors::{Acceptors, Owner},
     assemble::{AssembleError, Assembled, assemble},
     live::InForce,
+    office::Office,
     overseer::{Operator, Overseer, Wish},
 };
 use crate::{
@@ -36,17 +39,30 @@ pub enum WorkerError {
     Memory(#[from] SegmentError),
 }
 
-/// Serves on `listeners` in this process until a signal stops it. `load` reads the configuration again.
+/// What a process that runs alone is made from.
+#[derive(Debug)]
+pub struct Alone {
+    /// What to do.
+    pub loaded: Loaded,
+    /// Where to accept.
+    pub listeners: Vec<TcpListener>,
+    /// What it logs.
+    pub diagnostics: Diagnostics,
+    /// Where operators ask.
+    #[cfg(unix)]
+    pub socket: Option<crate::admin::SocketFile>,
+    /// Who is told by sd_notify.
+    #[cfg(unix)]
+    pub notifier: crate::control::notify::Notifier,
+}
+
+/// Serves in this process until a signal or an operator stops it. `load` reads the configuration again.
 ///
 /// # Errors
 ///
 /// When it cannot begin. What happens later is in the log.
-pub fn run_alone(
-    loaded: Loaded,
-    listeners: Vec<TcpListener>,
-    diagnostics: Diagnostics,
-    load: impl FnMut() -> Result<Loaded, Problems>,
-) -> Result<(), WorkerError> {
+pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -> Result<(), WorkerError> {
+    let Alone { loaded, listeners, diagnostics, .. } = alone;
     let settings = &loaded.settings;
     let runtime = match settings.runtime.mode {
         Mode::MultiThreaded => threads(settings.runtime.worker_threads)?,
@@ -62,7 +78,19 @@ pub fn run_alone(
     }
     let (assembled, overseer) = {
         let _inside = runtime.enter();
-        (assemble(settings, &addresses, seat, None)?, Operator::new(load)?)
+        #[cfg(unix)]
+        let office = {
+            let facts = Facts {
+                mode: settings.runtime.mode,
+                listeners: addresses.clone(),
+                seat: seat.clone(),
+                shutdown_timeout: settings.supervision.shutdown_timeout,
+            };
+            Office::open(facts, alone.socket, alone.notifier)?
+        };
+        #[cfg(not(unix))]
+        let office = Office;
+        (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
     live(runtime, assembled, in_force, listeners, overseer)

@@ -211,9 +211,10 @@ fn a_tunnel_survives_the_launcher_until_the_deadline() {
     tunnel.tunnel(&echo.authority());
     let worker = proxy.serving_all(1)[0];
     proxy.signal(Signal::SIGKILL);
-    proxy.wait_exit(Duration::from_secs(5));
+    proxy.log_line("the launcher is gone");
     tunnel.send("hello");
     assert_eq!(tunnel.read_exact(5), b"hello");
+    proxy.wait_exit(Duration::from_secs(5));
     eventually("nobody listens", || TcpStream::connect(proxy.addr()).err());
     eventually("the worker is gone", || (!process::is_alive(worker)).then_some(()));
 }

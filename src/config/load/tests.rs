@@ -112,7 +112,7 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("user: nobody", "user"),
+        ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
         ("access_log: { sample: 0.5 }", "access_log.sample"),
@@ -228,8 +228,8 @@ fn what_cannot_be_read_leaves_the_other_sources_to_be_looked_at() {
         assert_eq!(all.lines().count(), 2, "{all}");
         assert!(all.contains("\nenvironment PROXY_TIMEOUTS__CONNECT"), "{all}");
     }
-    let all = problems("limits: { max_headers: 5, max_headers: 6 }\nuser: x\n", &[]);
-    assert!(all.contains("max_headers: is there twice") && all.contains(":2: user: "), "{all}");
+    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: deny\n", &[]);
+    assert!(all.contains("max_headers: is there twice") && all.contains(":2: default_route: "), "{all}");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn a_worker_that_dies_while_it_is_replaced_is_not_replaced_twice() {
 fn a_restart_that_is_wished_too_early_is_not_forgotten() {
     let mut story = Story::begun(1);
     assert_eq!(story.wish(Command::Restart), []);
-    assert_eq!(story.ready(0), [spawn(1, 0)]);
+    assert_eq!(story.ready(0), [Action::Up, spawn(1, 0)]);
 }
 
 #[test]
