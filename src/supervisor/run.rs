@@ -129,6 +129,15 @@ async fn due(interval: &mut Option<Interval>) {
     }
 }
 
+/// What is asked for beside another configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// Nothing: who can take it as he is stays.
+    Changes,
+    /// New workers, whatever has changed.
+    Workers,
+}
+
 struct Launcher<L> {
     fleet: Fleet,
     loaded: Loaded,
@@ -214,14 +223,14 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             return;
         }
         match command {
-            admin::Command::Reload => self.reload(Some(answer)),
+            admin::Command::Reload => self.reload(Renewal::Changes, Some(answer)),
             admin::Command::ReopenLogs => {
                 let _ = answer.send(match self.reopen_logs() {
                     Ok(()) => Outcome::Done("log files are opened again".into()),
                     Err(error) => Outcome::Failed(format!("logging.file: {error}")),
                 });
             }
-            admin::Command::Restart => self.restart(Some(answer)),
+            admin::Command::Restart => self.reload(Renewal::Workers, Some(answer)),
             admin::Command::Scale(workers) => {
                 // It is asked for first, for the instance may be complete as it is.
                 let actions = self.fleet.handle(
@@ -253,14 +262,11 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     }
 
     fn obey(&mut self, signal: Signal) {
-        if self.fleet.is_ending() && matches!(signal, Signal::Reload | Signal::Restart) {
-            return;
-        }
         let command = match signal {
             Signal::Stop => Command::Drain,
             Signal::Quit => Command::Stop,
             Signal::Restart => {
-                self.restart(None);
+                self.reload(Renewal::Workers, None);
                 return;
             }
             Signal::MoreWorkers => Command::ScaleBy(1),
@@ -271,7 +277,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
                 return;
             }
             Signal::Reload => {
-                self.reload(None);
+                self.reload(Renewal::Changes, None);
                 return;
             }
         };
@@ -288,12 +294,20 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     }
 
     /// Reads the configuration again and puts it in force. Who waits for the outcome is answered when it is known.
-    fn reload(&mut self, answer: Option<oneshot::Sender<Outcome>>) {
+    fn reload(&mut self, renewal: Renewal, answer: Option<oneshot::Sender<Outcome>>) {
+        if self.fleet.is_ending() {
+            tracing::warn!("the instance is stopping: nothing is reloaded any more");
+            return;
+        }
         self.audience.reloading();
-        let (command, goal, text) = match self.replace_configuration(false) {
+        let (command, goal, text) = match self.replace_configuration(renewal) {
             Ok(replaced) => replaced,
             Err(outcome) => {
-                tracing::error!(reason = outcome.text(), "reload refused");
+                let message = match renewal {
+                    Renewal::Changes => "reload refused",
+                    Renewal::Workers => "rolling restart refused",
+                };
+                tracing::error!(reason = outcome.text(), "{message}");
                 self.audience.reloaded(outcome, answer);
                 return;
             }
@@ -305,31 +319,11 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         self.hear(Event::Command(command));
     }
 
-    /// Gives every slot a new worker, from the binary and the configuration that are on disk now. Who waits for the outcome
-    /// is answered when it is known.
-    fn restart(&mut self, answer: Option<oneshot::Sender<Outcome>>) {
-        match self.replace_configuration(true) {
-            Ok((command, goal, _)) => {
-                if let (Some(goal), Some(_)) = (goal, &answer) {
-                    self.audience.wait(goal, answer);
-                }
-                self.hear(Event::Command(command));
-            }
-            Err(outcome) => {
-                tracing::error!(reason = outcome.text(), "rolling restart refused");
-                if let Some(answer) = answer {
-                    // Nobody may wait any more.
-                    let _ = answer.send(outcome);
-                }
-            }
-        }
-    }
-
     /// Reads the configuration again and puts it in force here: what the fleet has to do about it, what is to be waited
-    /// for until it is in force everywhere, and what has changed. `with_workers`: new workers are wanted, whatever it says.
+    /// for until it is in force everywhere, and what has changed.
     fn replace_configuration(
         &mut self,
-        with_workers: bool,
+        renewal: Renewal,
     ) -> Result<(Command, Option<Goal>, String), Outcome> {
         let new = (self.load)().map_err(|problems| Outcome::Invalid(problems.to_string()))?;
         for notice in &new.notices {
@@ -350,7 +344,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             logs.map_err(|error| Outcome::Failed(error.to_string()))?;
         }
         let rolled = of_scope(Scope::Workers);
-        let reach = if with_workers {
+        let reach = if renewal == Renewal::Workers {
             Reach::NewWorkers
         } else if changes.is_empty() {
             tracing::info!("reload applied: nothing is different");
@@ -377,12 +371,16 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let (goal, text) = match reach {
             Reach::Nobody => (None, "nothing is different".into()),
             Reach::Everybody => (Some(Goal::Generation(generation)), format!("in force: {all}")),
-            Reach::NewWorkers => (
-                Some(self.audience.next_rollout(self.fleet.is_rolling())),
-                format!("in force, with new workers for {rolled}: {all}"),
-            ),
+            Reach::NewWorkers => {
+                let text = match renewal {
+                    Renewal::Changes => format!("in force, with new workers for {rolled}: {all}"),
+                    Renewal::Workers if all.is_empty() => "every worker is new".into(),
+                    Renewal::Workers => format!("every worker is new; in force: {all}"),
+                };
+                (Some(self.audience.next_rollout(self.fleet.is_rolling())), text)
+            }
         };
-        let command = if with_workers && changes.is_empty() {
+        let command = if renewal == Renewal::Workers && changes.is_empty() {
             Command::Restart
         } else {
             Command::Reload { settings, workers, reach, generation }

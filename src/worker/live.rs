@@ -77,7 +77,7 @@ impl InForce {
         }
         if !keys.is_empty() {
             let built = live(settings, &self.listeners)?;
-            let other_log = old.access_log.file != settings.access_log.file;
+            let other_log = old.access_log != settings.access_log;
             let log = other_log.then(|| access_log(settings)).transpose()?;
             if old.logging != settings.logging || old.log_level != settings.log_level {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;

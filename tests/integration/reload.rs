@@ -179,6 +179,8 @@ fn the_number_of_workers_follows_the_file() {
     proxy.serving_all(2);
     reload_with(&proxy, "process_count: 2", "process_count: 5");
     proxy.serving_all(5);
+    // One that comes before the first is done takes its place.
+    proxy.log_line("reload applied");
     // A reload that does not change it leaves what the operator has done since.
     proxy.signal(Signal::SIGTTOU);
     proxy.serving_all(4);

@@ -7,7 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -19,7 +19,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Answer, Client, Config, Folder, Mode, PATIENCE, eventually, process, within};
+use super::{Answer, Client, Config, Finished, Folder, Mode, PATIENCE, eventually, process, within};
 
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -93,6 +93,16 @@ impl Proxy {
             .args(arguments)
             .output()
             .expect("curl is installed")
+    }
+
+    /// Runs the binary with these arguments in the folder of the instance, as its operator would.
+    #[track_caller]
+    pub(crate) fn operate(&self, arguments: &[&str]) -> Finished {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rust-forward-proxy"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (status, stdout, stderr) = run_to_end(command);
+        Finished { status, stdout, stderr }
     }
 
     /// The launcher, or the one process there is.
