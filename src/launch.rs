@@ -14,9 +14,9 @@ use clap::error::ErrorKind;
 use crate::control::privileges::PrivilegesError;
 use crate::{
     cli::{self, Command, Invocation},
-    config::{self, Loaded, Sources, settings::Mode, show},
+    config::{self, Loaded, Problems, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
-    telemetry::diagnostics::{self, Diagnostics},
+    telemetry::diagnostics,
     worker::{self, WorkerError},
 };
 
@@ -29,6 +29,7 @@ mod operate;
 mod code {
     pub(super) const OK: u8 = 0;
     pub(super) const FAILURE: u8 = 1;
+    #[cfg(unix)]
     pub(super) const NO_WORKERS: u8 = 3;
     pub(super) const COMMAND_LINE: u8 = 64;
     pub(super) const ADDRESS: u8 = 69;
@@ -195,7 +196,7 @@ fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
 }
 
 /// Loads the configuration again. What could not be written to is noticed before anything is changed.
-fn reload(sources: &Sources) -> Result<Loaded, config::Problems> {
+fn reload(sources: &Sources) -> Result<Loaded, Problems> {
     let loaded = config::load(sources)?;
     config::examine(&loaded)?;
     Ok(loaded)
@@ -204,7 +205,7 @@ fn reload(sources: &Sources) -> Result<Loaded, config::Problems> {
 #[cfg(unix)]
 fn supervise(
     loaded: Loaded,
-    diagnostics: Diagnostics,
+    diagnostics: diagnostics::Diagnostics,
     sources: &Sources,
     ground: ground::Ground,
 ) -> Result<u8, Failure> {
@@ -219,7 +220,14 @@ fn supervise(
     let socket = ground::socket(&loaded.settings)?;
     let notifier = ground.notifier;
     let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
-    let load = || reload(sources);
+    let identity = ground.identity;
+    let load = || {
+        let loaded = reload(sources)?;
+        if let Some(identity) = &identity {
+            ground::give_logs(identity, &loaded.settings)?;
+        }
+        Ok(loaded)
+    };
     match supervisor::run(Instance { loaded, flags, sockets, diagnostics, socket, notifier, load }) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
@@ -236,9 +244,8 @@ fn supervise(
 mod assigned {
     use std::{fs::File, net::TcpListener};
 
-    use super::{Failure, Loaded, Sources, code, config, diagnostics, environment, ground, worker};
+    use super::{Failure, Loaded, Problems, Sources, code, config, diagnostics, environment, ground, worker};
     use crate::{
-        config::Problems,
         control::{Configuration, Order, channel::Channel},
         shared_memory::Segment,
     };

@@ -1,41 +1,41 @@
-//! What is different between two configurations, and how much has to be replaced for it. Pure: whoever reloads asks, and
-//! acts.
+//! What it takes to put one configuration in force after another. Pure: whoever reloads asks, and acts.
 //!
-//! Whether a key can change in a running instance is data, [`scope`]; `config.yml` says the same of each key, and a test
+//! Whether a key can change in a running instance is data, [`effect`]; `config.yml` says the same of each key, and a test
 //! holds the two together.
 
-use super::{
-    load::Loaded,
-    settings::{
-        AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
-        ListenSettings, LoggingSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
-        UpstreamSettings,
-    },
+use super::settings::{
+    AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
+    ListenSettings, LoggingSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+    UpstreamSettings,
 };
 
-/// What a changed key needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// It is swapped while connections go on.
-    Live,
-    /// It is read when a worker begins.
-    Workers,
-    /// It is read when the instance begins.
-    Instance,
+/// What it takes for all that differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// They are equal.
+    Nothing,
+    /// These keys differ and need a new launcher: the reload is refused as a whole, by their names.
+    Refused(Vec<&'static str>),
+    /// New workers, one after the other.
+    Roll,
+    /// Every process puts the new state in the place of the old. Connections, tunnels and pools live on.
+    Swap,
 }
 
-/// A key whose value is another now.
+/// What it takes for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The key's path.
-    pub key: &'static str,
-    /// What it needs.
-    pub scope: Scope,
+pub enum Effect {
+    /// It is read once, when the program starts.
+    Launcher,
+    /// It is put in force in every process that runs.
+    Swap,
+    /// It is read once, when a worker starts.
+    Workers,
 }
 
 /// What it takes for `key` to change.
 #[must_use]
-pub fn scope(key: &str) -> Scope {
+pub fn effect(key: &str) -> Effect {
     match key {
         // Sockets are bound, the shape is chosen and privileges are dropped once. `runtime.process_count` is not here: the
         // launcher takes more workers or fewer at any time.
@@ -48,17 +48,26 @@ pub fn scope(key: &str) -> Scope {
         | "runtime.use_reuseport"
         | "tls.listen_addr"
         | "admin.listen_addr"
-        | "admin.socket_path" => Scope::Instance,
-        "runtime.cpu_affinity" => Scope::Workers,
-        _ => Scope::Live,
+        | "admin.socket_path" => Effect::Launcher,
+        "runtime.cpu_affinity" => Effect::Workers,
+        _ => Effect::Swap,
     }
 }
 
-/// Every key that differs, in the order of the manual.
+/// What it takes to go from `old` to `new`.
 #[must_use]
-pub fn changes(old: &Loaded, new: &Loaded) -> Vec<Change> {
-    let keys = differing(&old.settings, &new.settings).into_iter();
-    keys.map(|key| Change { key, scope: scope(key) }).collect()
+pub fn between(old: &Settings, new: &Settings) -> Change {
+    let differing = differing(old, new);
+    let with = |wanted| differing.iter().copied().filter(move |key| effect(key) == wanted);
+    let refused: Vec<_> = with(Effect::Launcher).collect();
+    if !refused.is_empty() {
+        return Change::Refused(refused);
+    }
+    match (differing.is_empty(), with(Effect::Workers).next()) {
+        (true, _) => Change::Nothing,
+        (false, None) => Change::Swap,
+        (false, Some(_)) => Change::Roll,
+    }
 }
 
 /// Collects the keys of a section that differ. The fields are named without `..`: a new one does not compile until it is
@@ -73,7 +82,9 @@ macro_rules! section {
     }};
 }
 
-fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
+/// The keys that differ, in the order of the manual.
+#[must_use]
+pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let Settings {
         listen_addr,
         log_level,

@@ -6,7 +6,10 @@ use std::net::TcpListener;
 use super::{Failure, code};
 use crate::{
     admin::{SocketFile, SocketFileError},
-    config::settings::{AccessLogTarget, Settings},
+    config::{
+        Origin, Problem, Problems,
+        settings::{AccessLogTarget, Settings},
+    },
     control::{
         notify::Notifier,
         privileges::{self, Identity, PrivilegesError},
@@ -49,13 +52,7 @@ impl Ground {
         let inherited = inherit::listeners(environment, pid)?;
         let identity = identity(settings)?;
         if let Some(identity) = &identity {
-            let access_log = match &settings.access_log.file {
-                AccessLogTarget::File(path) => Some(path),
-                AccessLogTarget::Off | AccessLogTarget::Stdout => None,
-            };
-            for path in settings.logging.file.iter().chain(access_log) {
-                identity.give_file(path).map_err(|error| Failure::new(code::CONFIGURATION, error))?;
-            }
+            give_logs(identity, settings).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         }
         Ok(Self { inherited, identity, notifier: Notifier::new(environment, pid) })
     }
@@ -72,6 +69,21 @@ impl Ground {
             tracing::warn!(%address, "listen_addr is not listened on: systemd has opened the sockets of this instance");
         }
     }
+}
+
+/// Lets those who serve write the log files: they are opened again later, without root.
+pub(super) fn give_logs(identity: &Identity, settings: &Settings) -> Result<(), Problems> {
+    let access_log = match &settings.access_log.file {
+        AccessLogTarget::File(path) => Some(("access_log.file", path)),
+        AccessLogTarget::Off | AccessLogTarget::Stdout => None,
+    };
+    let log = settings.logging.file.as_ref().map(|path| ("logging.file", path));
+    let refused = log.into_iter().chain(access_log).filter_map(|(key, path)| {
+        let text = identity.give_file(path).err()?.to_string();
+        Some(Problem { origin: Origin::Default, key: key.into(), text })
+    });
+    let refused: Vec<_> = refused.collect();
+    if refused.is_empty() { Ok(()) } else { Err(Problems(refused)) }
 }
 
 /// Who serves.

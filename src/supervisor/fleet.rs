@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::reloading::Reloading;
 use super::{
     event::{Action, Command, Ending, Event, Reach},
     lending,
@@ -53,10 +54,7 @@ pub(super) struct Fleet {
     phase: Phase,
     ending: Ending,
     rollout: Rollout,
-    /// Who has not yet said that this generation of the configuration is in force.
-    reloading: (u64, BTreeSet<Life>),
-    /// Whether nobody has refused it.
-    reloads_all: bool,
+    reloading: Reloading,
     cut: u64,
     ticked: Instant,
     pinged: Instant,
@@ -82,8 +80,7 @@ impl Fleet {
             phase: Phase::Starting,
             ending: Ending::Stopped,
             rollout: Rollout::default(),
-            reloading: (0, BTreeSet::new()),
-            reloads_all: true,
+            reloading: Reloading::default(),
             cut: 0,
             ticked: now,
             pinged: now,
@@ -117,6 +114,10 @@ impl Fleet {
             Event::Exited(life, status) => self.exited(life, &status, now, jitter),
             Event::Tick => self.tick(now),
             Event::Command(command) => self.obey(command, now),
+        }
+        for (generation, by_all) in self.reloading.ended() {
+            tracing::info!(generation, "reload applied");
+            self.actions.push(Action::Reloaded(generation, by_all));
         }
         self.lend(now);
         std::mem::take(&mut self.actions)
@@ -160,10 +161,9 @@ impl Fleet {
                             |worker: &Worker| matches!(worker.state, State::Starting | State::Ready(_));
                         let told =
                             self.workers.iter().filter(|(_, worker)| stays(worker)).map(|(life, _)| *life);
-                        self.reloading = (generation, told.collect());
-                        self.reloads_all = true;
-                        self.actions.extend(self.reloading.1.iter().copied().map(Action::Reload));
-                        self.finish_reload();
+                        let told: BTreeSet<_> = told.collect();
+                        self.actions.extend(told.iter().copied().map(Action::Reload));
+                        self.reloading.begin(generation, told);
                     }
                 }
             }
@@ -213,30 +213,17 @@ impl Fleet {
     }
 
     fn reloaded(&mut self, life: Life, generation: u64, outcome: Result<(), String>) {
+        self.reloading.answered(life, generation, outcome.is_ok());
         if let Err(reason) = outcome {
             let slot = self.workers.get(&life).map(|worker| worker.slot);
             tracing::error!(slot, generation, reason, "a worker keeps its old configuration");
-            self.reloads_all = false;
-        }
-        if self.reloading.0 == generation && self.reloading.1.remove(&life) {
-            self.finish_reload();
-        }
-    }
-
-    fn finish_reload(&mut self) {
-        let (generation, waiting) = &self.reloading;
-        if waiting.is_empty() {
-            tracing::info!(generation, "reload applied");
-            self.actions.push(Action::Reloaded(*generation, self.reloads_all));
         }
     }
 
     fn exited(&mut self, life: Life, status: &Status, now: Instant, jitter: f64) {
         let Some(worker) = self.workers.remove(&life) else { return };
         self.cut += worker.cut;
-        if self.reloading.1.remove(&life) {
-            self.finish_reload();
-        }
+        self.reloading.forget(life);
         for slot in &mut self.slots {
             slot.lent_to.take_if(|borrower| *borrower == life);
         }
@@ -380,9 +367,7 @@ impl Fleet {
     /// Lets a worker finish what it has.
     fn retire(&mut self, life: Life, now: Instant) {
         // It ends with the configuration that it has.
-        if self.reloading.1.remove(&life) {
-            self.finish_reload();
-        }
+        self.reloading.forget(life);
         let Some(worker) = self.workers.get_mut(&life) else { return };
         match worker.state {
             State::Starting => self.kill(life),
@@ -397,7 +382,7 @@ impl Fleet {
     fn drain(&mut self, now: Instant) {
         self.phase = Phase::Draining;
         self.rollout.abort();
-        self.reloading.1.clear();
+        self.reloading.give_up();
         for life in self.workers.keys().copied().collect::<Vec<_>>() {
             self.retire(life, now);
         }
@@ -423,7 +408,8 @@ impl Fleet {
     }
 }
 
-mod renew;
+mod reloading;
+mod renewal;
 mod view;
 
 #[cfg(test)]

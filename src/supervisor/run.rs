@@ -28,7 +28,7 @@ use crate::{
     admin::{self, Ask, Outcome, Server, SocketFile},
     config::{
         Loaded, Problems,
-        change::{self, Scope},
+        change::{self, Change},
         settings::MAX_PROCESSES,
     },
     control::{
@@ -329,58 +329,54 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         for notice in &new.notices {
             tracing::warn!("{notice}");
         }
-        let changes = change::changes(&self.loaded, &new);
-        let of_scope = |scope| {
-            let keys = changes.iter().filter(|change| change.scope == scope).map(|change| change.key);
-            keys.collect::<Vec<_>>().join(", ")
+        let (old, settings) = (&self.loaded.settings, &new.settings);
+        let changed = change::differing(old, settings).join(", ");
+        let reach = match (renewal, change::between(old, settings)) {
+            (_, Change::Refused(keys)) => {
+                return Err(Outcome::Failed(format!("these keys need a new start: {}", keys.join(", "))));
+            }
+            (Renewal::Workers, _) => Reach::NewWorkers,
+            (Renewal::Changes, Change::Nothing) => {
+                tracing::info!("reload applied: nothing is different");
+                Reach::Nobody
+            }
+            (Renewal::Changes, Change::Roll) => {
+                tracing::info!("reload applied: new workers are needed");
+                Reach::NewWorkers
+            }
+            (Renewal::Changes, Change::Swap) => Reach::Everybody,
         };
-        let fixed = of_scope(Scope::Instance);
-        if !fixed.is_empty() {
-            return Err(Outcome::Failed(format!("these keys need a new start: {fixed}")));
+        if (old.logging != settings.logging || old.log_level != settings.log_level)
+            && let Err(error) = self.diagnostics.replace(&settings.logging, &settings.log_level)
+        {
+            return Err(Outcome::Failed(error.to_string()));
         }
-        let has_changed = |key: &str| changes.iter().any(|change| change.key == key);
-        if changes.iter().any(|change| change.key == "log_level" || change.key.starts_with("logging.")) {
-            let logs = self.diagnostics.replace(&new.settings.logging, &new.settings.log_level);
-            logs.map_err(|error| Outcome::Failed(error.to_string()))?;
-        }
-        let rolled = of_scope(Scope::Workers);
-        let reach = if renewal == Renewal::Workers {
-            Reach::NewWorkers
-        } else if changes.is_empty() {
-            tracing::info!("reload applied: nothing is different");
-            Reach::Nobody
-        } else if rolled.is_empty() {
-            Reach::Everybody
-        } else {
-            tracing::info!(keys = rolled, "reload applied: these keys need new workers");
-            Reach::NewWorkers
-        };
-        let workers = has_changed("runtime.process_count").then(|| new.settings.runtime.process_count.get());
+        let workers = settings.runtime.process_count.get();
+        let workers = (old.runtime.process_count.get() != workers).then_some(workers);
         let settings = Box::new(new.settings.supervision.clone());
-        let generation = self.configuration.generation + u64::from(!changes.is_empty());
+        let generation = self.configuration.generation + u64::from(!changed.is_empty());
         let flags = self.configuration.flags.clone();
         let configuration = Configuration { generation, file: new.file.clone(), flags };
         let old = (
             std::mem::replace(&mut self.loaded, new),
             std::mem::replace(&mut self.configuration, configuration),
         );
-        if reach == Reach::NewWorkers && !changes.is_empty() && self.previous.is_none() {
+        if reach == Reach::NewWorkers && !changed.is_empty() && self.previous.is_none() {
             self.previous = Some(old);
         }
-        let all = changes.iter().map(|change| change.key).collect::<Vec<_>>().join(", ");
         let (goal, text) = match reach {
             Reach::Nobody => (None, "nothing is different".into()),
-            Reach::Everybody => (Some(Goal::Generation(generation)), format!("in force: {all}")),
+            Reach::Everybody => (Some(Goal::Generation(generation)), format!("in force: {changed}")),
             Reach::NewWorkers => {
                 let text = match renewal {
-                    Renewal::Changes => format!("in force, with new workers for {rolled}: {all}"),
-                    Renewal::Workers if all.is_empty() => "every worker is new".into(),
-                    Renewal::Workers => format!("every worker is new; in force: {all}"),
+                    Renewal::Changes => format!("in force, with new workers: {changed}"),
+                    Renewal::Workers if changed.is_empty() => "every worker is new".into(),
+                    Renewal::Workers => format!("every worker is new; in force: {changed}"),
                 };
                 (Some(self.audience.next_rollout(self.fleet.is_rolling())), text)
             }
         };
-        let command = if renewal == Renewal::Workers && changes.is_empty() {
+        let command = if renewal == Renewal::Workers && changed.is_empty() {
             Command::Restart
         } else {
             Command::Reload { settings, workers, reach, generation }

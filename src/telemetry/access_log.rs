@@ -1,6 +1,6 @@
 //! The access log: records become lines in memory, and a thread of its own writes them.
 //!
-//! Who writes a record never waits for a disk (see [`spool`](super::spool)). Whole lines of at most 4 KiB are appended,
+//! Who writes a record never waits for a disk (see `spool`). Whole lines of at most 4 KiB are appended,
 //! so that several processes can share a file or a pipe. What does not fit into memory, or cannot be written, is dropped
 //! and counted; the diagnostics say so once when it begins, and once when it is over.
 

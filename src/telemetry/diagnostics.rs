@@ -6,13 +6,13 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use thiserror::Error;
-use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Registry,
+    EnvFilter, Layer, Registry,
     filter::ParseError,
-    layer::{Layered, SubscriberExt},
+    layer::{Context, SubscriberExt},
     reload,
     util::SubscriberInitExt,
 };
@@ -55,13 +55,19 @@ pub enum DiagnosticsError {
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     level: reload::Handle<EnvFilter, Registry>,
-    lines: reload::Handle<EventLines, Filtered>,
-    file: Arc<ArcSwapOption<Spool>>,
+    target: Arc<ArcSwap<Target>>,
     worker: Option<usize>,
 }
 
-/// What stands below the lines.
-type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+/// Where lines go, and in which form.
+#[derive(Debug)]
+struct Target {
+    lines: EventLines,
+    file: Option<Arc<Spool>>,
+}
+
+/// The layer of the target that is in force.
+struct InForce(Arc<ArcSwap<Target>>);
 
 /// Starts to write diagnostics. Once in a process.
 ///
@@ -74,15 +80,14 @@ pub fn init(
     worker: Option<usize>,
 ) -> Result<Diagnostics, DiagnosticsError> {
     let filter = filter(level)?;
-    let (lines, file) = lines(settings, worker)?;
+    let target = Arc::new(ArcSwap::from_pointee(Target::new(settings, worker)?));
     let (filter, level) = reload::Layer::new(filter);
-    let (layer, lines) = reload::Layer::new(lines);
     tracing_subscriber::registry()
         .with(filter)
-        .with(layer)
+        .with(InForce(Arc::clone(&target)))
         .try_init()
         .map_err(|_| DiagnosticsError::Twice)?;
-    Ok(Diagnostics { level, lines, file: Arc::new(ArcSwapOption::new(file)), worker })
+    Ok(Diagnostics { level, target, worker })
 }
 
 impl Diagnostics {
@@ -92,12 +97,10 @@ impl Diagnostics {
     ///
     /// See [`DiagnosticsError`]; then nothing is changed.
     pub fn replace(&self, settings: &LoggingSettings, level: &str) -> Result<(), DiagnosticsError> {
-        let filter = filter(level)?;
-        let (lines, file) = lines(settings, self.worker)?;
-        // They fail only when the subscriber is gone, and then nothing is written anyway.
+        let (target, filter) = (Target::new(settings, self.worker)?, filter(level)?);
+        self.target.store(Arc::new(target));
+        // It fails only when the subscriber is gone, and then nothing is written anyway.
         let _ = self.level.reload(filter);
-        let _ = self.lines.reload(lines);
-        self.file.store(file);
         Ok(())
     }
 
@@ -107,28 +110,33 @@ impl Diagnostics {
     ///
     /// The operating system's; then the old file is still written to.
     pub fn reopen(&self) -> io::Result<()> {
-        self.file.load().as_ref().map_or(Ok(()), |file| file.reopen())
+        self.target.load().file.as_ref().map_or(Ok(()), |file| file.reopen())
     }
 }
 
-fn lines(
-    settings: &LoggingSettings,
-    worker: Option<usize>,
-) -> Result<(EventLines, Option<Arc<Spool>>), DiagnosticsError> {
-    let file = settings.file.as_deref().map(|path| {
-        let file = LogFile::open(path)?;
-        Spool::start("log", Duration::ZERO, file).map(Arc::new)
-    });
-    let file = file.transpose().map_err(DiagnosticsError::File)?;
-    let lines = EventLines {
-        console: settings.console.then(Console::default),
-        is_coloured: settings.console && Console::is_terminal(),
-        file: file.clone().map(EventFile::new),
-        format: settings.format,
-        pid: std::process::id(),
-        worker,
-    };
-    Ok((lines, file))
+impl Target {
+    fn new(settings: &LoggingSettings, worker: Option<usize>) -> Result<Self, DiagnosticsError> {
+        let file = settings.file.as_deref().map(|path| {
+            let file = LogFile::open(path)?;
+            Spool::start("log", Duration::ZERO, file).map(Arc::new)
+        });
+        let file = file.transpose().map_err(DiagnosticsError::File)?;
+        let lines = EventLines {
+            console: settings.console.then(Console::default),
+            is_coloured: settings.console && Console::is_terminal(),
+            file: file.clone().map(EventFile::new),
+            format: settings.format,
+            pid: std::process::id(),
+            worker,
+        };
+        Ok(Self { lines, file })
+    }
+}
+
+impl<S: Subscriber> Layer<S> for InForce {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.0.load().lines.on_event(event, context);
+    }
 }
 
 impl Sink for LogFile {
@@ -155,8 +163,6 @@ fn filter(level: &str) -> Result<EnvFilter, DiagnosticsError> {
 
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::Layer as _;
-
     use super::*;
 
     #[test]

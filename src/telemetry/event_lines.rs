@@ -47,32 +47,30 @@ pub(super) struct EventLines {
 #[derive(Debug)]
 pub(super) struct EventFile {
     spool: Arc<Spool>,
-    /// A line was not written in time: then none is waited for until all are.
-    is_stalled: AtomicBool,
+    /// The last line is not in the file as far as is known.
+    is_failing: AtomicBool,
     /// Lost lines that were told of.
     told: AtomicU64,
 }
 
 impl EventFile {
     pub(super) fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, is_stalled: AtomicBool::new(false), told: AtomicU64::new(0) }
+        Self { spool, is_failing: AtomicBool::new(false), told: AtomicU64::new(0) }
     }
 
-    fn write(&self, line: &str) {
-        let waits = self.takes();
+    /// Writes a line; whether this is the first that fails.
+    fn write(&self, line: &str) -> bool {
+        // A file system that hangs has been waited for once.
+        let waits = !self.is_failing.load(Ordering::Relaxed) || self.spool.is_empty();
+        let dropped = self.spool.dropped();
         self.spool.push(|lines| lines.extend_from_slice(line.as_bytes()));
-        if waits {
-            self.is_stalled.store(!self.spool.flush(FILE_PATIENCE), Ordering::Relaxed);
-        }
-    }
-
-    fn takes(&self) -> bool {
-        !self.is_stalled.load(Ordering::Relaxed) || self.spool.is_empty()
+        let is_written = waits && self.spool.flush(FILE_PATIENCE) && self.spool.dropped() == dropped;
+        !self.is_failing.swap(!is_written, Ordering::Relaxed) && !is_written
     }
 
     /// Lines that were lost since this was last asked; none is told of while none would be written.
     fn losses(&self) -> u64 {
-        if !self.takes() {
+        if self.is_failing.load(Ordering::Relaxed) {
             return 0;
         }
         let dropped = self.spool.dropped();
@@ -86,31 +84,37 @@ impl<S: Subscriber> Layer<S> for EventLines {
         event.record(&mut fields);
         let level = *event.metadata().level();
         let plain = self.line(level, &fields, false);
+        let mut begins_to_fail = false;
         if let Some(file) = &self.file {
-            if let Some(notice) = self.notice(file.losses(), false) {
+            if let Some(notice) = self.losses(file.losses(), false) {
                 file.write(&notice);
             }
-            file.write(&plain);
+            begins_to_fail = file.write(&plain);
         }
         if let Some(console) = &self.console {
-            if let Some(notice) = self.notice(console.losses(), self.is_coloured) {
+            if let Some(notice) = self.losses(console.losses(), self.is_coloured) {
                 console.write(notice.as_bytes());
             }
             let line = if self.is_coloured { self.line(level, &fields, true) } else { plain };
             console.write(line.as_bytes());
+            if begins_to_fail {
+                let notice = self.notice("logging.file cannot be written: lines are lost", self.is_coloured);
+                console.write(notice.as_bytes());
+            }
         }
     }
 }
 
 impl EventLines {
-    /// A line that says how many are missing.
-    fn notice(&self, losses: u64, is_coloured: bool) -> Option<String> {
-        (losses > 0).then(|| {
-            let mut fields = Fields::new(self.format);
-            fields.message.push_str("log lines were lost");
-            fields.push("lines", &losses.to_string(), Kind::Number);
-            self.line(Level::WARN, &fields, is_coloured)
-        })
+    /// A line that says how many are missing, where some are.
+    fn losses(&self, losses: u64, is_coloured: bool) -> Option<String> {
+        (losses > 0).then(|| self.notice(&format!("{losses} log lines were lost here"), is_coloured))
+    }
+
+    fn notice(&self, message: &str, is_coloured: bool) -> String {
+        let mut fields = Fields::new(self.format);
+        fields.push("message", message, Kind::Text);
+        self.line(Level::WARN, &fields, is_coloured)
     }
 
     fn line(&self, level: Level, fields: &Fields, is_coloured: bool) -> String {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{
         Loaded, Problems,
-        change::{self, Scope},
+        change::{self, Effect},
     },
     proxy::Proxy,
     telemetry::diagnostics::{Diagnostics, DiagnosticsError},
@@ -68,16 +68,14 @@ impl InForce {
     ) -> Result<Vec<&'static str>, ReloadError> {
         let new = *new?;
         let (old, settings) = (&self.loaded.settings, &new.settings);
-        let changes = change::changes(&self.loaded, &new);
-        let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
-        let fixed: Vec<_> =
-            changes.iter().filter(|change| change.scope != Scope::Live).map(|change| change.key).collect();
+        let keys = change::differing(old, settings);
+        let fixed: Vec<_> = keys.iter().copied().filter(|key| change::effect(key) != Effect::Swap).collect();
         if !fixed.is_empty() {
             return Err(ReloadError::Fixed(fixed));
         }
         if !keys.is_empty() {
             let built = live(settings, &self.listeners)?;
-            let other_log = old.access_log != settings.access_log;
+            let other_log = old.access_log.file != settings.access_log.file;
             let log = other_log.then(|| access_log(settings)).transpose()?;
             if old.logging != settings.logging || old.log_level != settings.log_level {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;

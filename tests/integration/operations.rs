@@ -198,16 +198,17 @@ fn a_restart_brings_the_file_that_is_there_now() {
 }
 
 #[test]
-fn a_restart_that_fails_says_so_and_leaves_the_old_workers() {
+fn a_restart_that_cannot_succeed_is_refused() {
     let proxy = Config::new(Mode::MultiProcess).start();
     let origin = Origin::ok();
     let before = proxy.serving_all(2);
-    // A socket looks like a file that can be written, and is not: no new worker can open it.
+    // No worker can write to it any more.
     let path = proxy.folder().path().join("logs/access.log");
     fs::remove_file(&path).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let failed = proxy.operate(&["restart"]);
-    assert_eq!(failed.code(), 1, "{failed:?}");
+    fs::create_dir(&path).unwrap();
+    let refused = proxy.operate(&["restart"]);
+    assert_eq!(refused.code(), 78, "{refused:?}");
+    assert!(refused.stderr.contains("access_log.file"), "{}", refused.stderr);
     assert_eq!(proxy.serving_all(2), before);
     proxy.exchange(origin.get("/", &[])).expect_ok("ok");
 }

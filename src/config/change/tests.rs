@@ -15,24 +15,22 @@ fn settings(text: &str) -> Settings {
 
 #[test]
 fn what_a_change_takes() {
-    use Scope::{Instance, Live};
-    let old = loaded("");
-    for (text, expected) in [
-        ("", &[][..]),
-        ("# another text, the same meaning\nlimits: { max_header_bytes: 65536 }", &[]),
-        ("timeouts: { connect: 5s }", &[("timeouts.connect", Live)]),
-        ("log_level: debug", &[("log_level", Live)]),
-        ("runtime: { process_count: 8 }", &[("runtime.process_count", Live)]),
-        ("access: { destinations: { allow: [\"10.0.0.0/8\"] } }", &[("access.destinations.allow", Live)]),
-        ("listen_addr: \"127.0.0.1:1\"", &[("listen_addr", Instance)]),
+    let old = settings("");
+    for (text, change) in [
+        ("", Change::Nothing),
+        ("# another text, the same meaning\nlimits: { max_header_bytes: 65536 }", Change::Nothing),
+        ("timeouts: { connect: 5s }", Change::Swap),
+        ("log_level: debug", Change::Swap),
+        ("runtime: { process_count: 8 }", Change::Swap),
+        ("supervision: { restart_delay: 2s }", Change::Swap),
+        ("access: { destinations: { allow: [\"10.0.0.0/8\"] } }", Change::Swap),
+        ("listen_addr: \"127.0.0.1:1\"", Change::Refused(vec!["listen_addr"])),
         (
-            "runtime: { mode: multi_threaded }\nlisten: { backlog: 5 }\ntimeouts: { connect: 5s }",
-            &[("listen.backlog", Instance), ("runtime.mode", Instance), ("timeouts.connect", Live)],
+            "runtime: { mode: multi_threaded, use_reuseport: false }\nlisten: { backlog: 5 }\ntimeouts: { connect: 5s }",
+            Change::Refused(vec!["listen.backlog", "runtime.mode", "runtime.use_reuseport"]),
         ),
     ] {
-        let found: Vec<_> =
-            changes(&old, &loaded(text)).iter().map(|change| (change.key, change.scope)).collect();
-        assert_eq!(found, expected, "{text}");
+        assert_eq!(between(&old, &settings(text)), change, "{text}");
     }
 }
 
@@ -40,7 +38,7 @@ fn what_a_change_takes() {
 fn every_key_of_the_settings_is_told_by_its_name() {
     // Another value for every key that is built: any difference is noticed, and named as the file names it.
     let other = settings(
-        "listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: nobody\ngroup: nogroup\nlisten: { backlog: 5 }\n\
+        "listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5 }\n\
          runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false }\n\
          supervision: { restart_workers: false, restart_delay: 2s, restart_delay_max: 31s, respawn_threshold: 6, \
          respawn_threshold_time: 61s, max_restarts: 1, start_timeout: 11s, heartbeat_timeout: 11s, shutdown_timeout: 31s }\n\
@@ -50,8 +48,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
          forwarding: { via: off, client_address: delete, preserve_header_case: true }\n\
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], local_client_bypass: false }\n\
-         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\n\
-         admin: { socket_path: null }\n",
+         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n",
     );
     let built: Vec<_> =
         KEYS.iter().copied().filter(|key| UNBUILT.iter().all(|(unbuilt, _)| unbuilt != key)).collect();
@@ -86,7 +83,7 @@ fn the_manual_says_which_keys_are_read_at_start_only() {
         after_key = true;
         if KEYS.contains(&key.as_str()) {
             seen += 1;
-            let at_start = scope(&key) == Scope::Instance;
+            let at_start = effect(&key) == Effect::Launcher;
             assert_eq!(comment.contains("Read at start only."), at_start, "{key}:{comment}");
         }
     }

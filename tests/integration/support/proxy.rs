@@ -142,8 +142,11 @@ impl Proxy {
         });
         let Some(status) = status else { panic!("still running after {deadline:?}") };
         self.exited = Some(status);
-        // What it said last is still on its way to us. Workers that outlive a killed launcher hold the pipe open.
-        within(Duration::from_secs(1), || Arc::strong_count(&self.stderr) == 1);
+        // Its last words are in the pipe still; the reader is through when it has let go. Workers that outlive their
+        // launcher hold the pipe open, and are not waited for.
+        within(Duration::from_secs(5), || {
+            Arc::strong_count(&self.stderr) == 1 || !process::group(self.pid()).is_empty()
+        });
         status
     }
 

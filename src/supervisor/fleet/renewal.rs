@@ -1,8 +1,12 @@
-//! New workers for old ones, and more or fewer of them: what an operator changes about who is there.
+//! Workers that are replaced, added or let go because the operator wants it, not because one has died.
 
 use std::time::Instant;
 
-use super::{Action, Fleet, Phase, Slot, Vacancy};
+use super::{Fleet, Phase};
+use crate::supervisor::{
+    event::Action,
+    slot::{Slot, Vacancy},
+};
 
 impl Fleet {
     pub(super) fn restart(&mut self, now: Instant) {
