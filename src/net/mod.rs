@@ -18,3 +18,5 @@ pub mod own;
 pub mod relay;
 pub mod resolve;
 pub mod socket;
+#[cfg(target_os = "linux")]
+mod splice;

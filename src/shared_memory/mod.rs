@@ -5,7 +5,11 @@
 //! message: a worker that is killed leaves its numbers where they are, and the launcher gives back what they held.
 
 mod counters;
+#[cfg(unix)]
+mod nameless;
 mod segment;
 
 pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
+#[cfg(unix)]
+pub use nameless::nameless_file;
 pub use segment::{Seat, Segment, SegmentError};

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::MemfdFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -92,8 +91,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         for address in sockets.addresses() {
             tracing::info!(addr = %address, "listening");
         }
-        let memory = File::from(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC)?);
-        let segment = Segment::create(&memory, seats).map_err(io::Error::other)?;
+        let (segment, memory) = Segment::shared(seats).map_err(io::Error::other)?;
         let supervision = loaded.settings.supervision.clone();
         let lends = !sockets.are_shared();
         let launcher = Self {

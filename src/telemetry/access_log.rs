@@ -1,216 +1,265 @@
 //! The access log: records become lines in memory, and a thread of its own writes them.
 //!
-//! Who writes a record never waits for a disk. Lines gather in a bounded buffer; the writer is woken when the first one
-//! arrives, lets some more gather, and appends them as whole lines, so that several processes can share the file.
-//! What does not fit is dropped and counted.
+//! Who writes a record never waits for a disk (see `spool`). Whole lines of at most 4 KiB are appended,
+//! so that several processes can share a file or a pipe. What does not fit into memory, or cannot be written, is dropped
+//! and counted; the diagnostics say so once when it begins, and once when it is over.
 
 use std::{
-    io::{self, Write},
-    mem,
+    io::{self, Stdout},
     path::Path,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
-use super::{access_format, access_record::AccessRecord, log_file::LogFile};
+use super::{
+    access_format::Format,
+    access_record::AccessRecord,
+    log_file::{LogFile, Unwritten, WholeLines},
+    spool::{Sink, Spool},
+};
+use crate::config::settings::{AccessLogSettings, AccessLogTarget};
 
-/// Lines in memory, in bytes; more are dropped.
-const MAX_PENDING: usize = 1 << 20;
-
-/// What is kept of a buffer between two writes.
-const KEPT_CAPACITY: usize = 64 << 10;
-
-/// How long the writer lets lines gather.
+/// How long lines are let gather.
 const GATHER: Duration = Duration::from_millis(50);
-
-/// Bytes of whole lines in one write.
-const MAX_WRITE: usize = 64 << 10;
 
 /// The longest wait of [`AccessLog::flush`].
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the lines go.
-#[derive(Debug)]
-enum Sink {
-    File(LogFile),
-    Stdout,
-}
+/// What POSIX promises to keep together when several processes write to a pipe is 512 bytes; Linux keeps this.
+const PIPE_BUF: usize = 4096;
 
 /// The access log of this process. Clones are the same log; one that is off costs nothing.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    shared: Option<Arc<Shared>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    sink: Sink,
-    pending: Mutex<Pending>,
-    /// Wakes the writer, and whoever waits for it.
-    changed: Condvar,
-    dropped: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    lines: Vec<u8>,
-    /// The writer has lines in hand.
-    writing: bool,
-    /// Write at once: somebody waits.
-    hurry: bool,
+    spool: Option<Arc<Spool>>,
+    format: Format,
 }
 
 impl AccessLog {
-    /// A log that is not written.
-    #[must_use]
-    pub fn off() -> Self {
-        Self { shared: None }
-    }
-
-    /// A log in a file.
+    /// Opens the log and starts its writer.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened or the thread cannot be started.
-    pub fn to_file(path: &Path) -> io::Result<Self> {
-        Self::start(Sink::File(LogFile::open(path)?))
+    pub fn open(settings: &AccessLogSettings, format: Format) -> io::Result<Self> {
+        match &settings.file {
+            AccessLogTarget::Off => Ok(Self::off()),
+            AccessLogTarget::Stdout => {
+                Self::start(Output::Stdout(WholeLines::new(io::stdout(), PIPE_BUF)), format)
+            }
+            AccessLogTarget::File(path) => Self::start(Output::File(LogFile::open(path)?), format),
+        }
     }
 
-    /// A log on standard output.
+    /// A log that is not written.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { spool: None, format: Format::Json }
+    }
+
+    /// A log of JSON in a file.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be started.
-    pub fn to_stdout() -> io::Result<Self> {
-        Self::start(Sink::Stdout)
+    /// As [`Self::open`].
+    pub fn to_file(path: &Path) -> io::Result<Self> {
+        Self::start(Output::File(LogFile::open(path)?), Format::Json)
     }
 
-    fn start(sink: Sink) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            sink,
-            pending: Mutex::default(),
-            changed: Condvar::new(),
-            dropped: AtomicU64::new(0),
-        });
-        let writer = Arc::downgrade(&shared);
-        thread::Builder::new().name("access-log".into()).stack_size(64 << 10).spawn(move || {
-            while let Some(shared) = writer.upgrade() {
-                shared.write_once();
-            }
-        })?;
-        Ok(Self { shared: Some(shared) })
+    /// A log of JSON on standard output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn to_stdout() -> io::Result<Self> {
+        Self::start(Output::Stdout(WholeLines::new(io::stdout(), PIPE_BUF)), Format::Json)
+    }
+
+    fn start(output: Output, format: Format) -> io::Result<Self> {
+        let spool = Spool::start("access-log", GATHER, Watched { output, is_failing: false })?;
+        Ok(Self { spool: Some(Arc::new(spool)), format })
     }
 
     /// Adds a record. Never waits for the disk.
     pub fn write(&self, record: &AccessRecord<'_>) {
-        let Some(shared) = &self.shared else { return };
-        let mut pending = shared.pending();
-        let before = pending.lines.len();
-        if before < MAX_PENDING {
-            access_format::json(record, &mut pending.lines);
-        }
-        let after = pending.lines.len();
-        if after == before || after > MAX_PENDING {
-            pending.lines.truncate(before);
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-        } else if before == 0 && !pending.writing {
-            drop(pending);
-            shared.changed.notify_all();
+        if let Some(spool) = &self.spool {
+            spool.push(|lines| self.format.append(record, lines));
         }
     }
 
-    /// Lines that were lost: because memory was full of them, or because the file could not be written.
+    /// Lines that were lost: because memory was full of them, or because they could not be written.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+        self.spool.as_ref().map_or(0, |spool| spool.dropped())
     }
 
-    /// Waits until what was added is written; two seconds at most.
+    /// Waits until what was added is written; two seconds at most. Blocks the thread: not for a runtime that serves.
     pub fn flush(&self) {
-        let Some(shared) = &self.shared else { return };
-        let deadline = Instant::now() + FLUSH_PATIENCE;
-        let mut pending = shared.pending();
-        while !pending.lines.is_empty() || pending.writing {
-            pending.hurry = true;
-            shared.changed.notify_all();
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
-            pending = shared.changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+        if let Some(spool) = &self.spool {
+            spool.flush(FLUSH_PATIENCE);
         }
     }
 
-    /// Opens the file again, after it was moved away.
+    /// Opens the file again, after it was moved away: what was added before goes to the old one. Waits half a second at most.
     ///
     /// # Errors
     ///
     /// When it cannot be opened; then the old one is still written to.
     pub fn reopen(&self) -> io::Result<()> {
-        match self.shared.as_deref() {
-            Some(Shared { sink: Sink::File(file), .. }) => file.reopen(),
-            _ => Ok(()),
+        self.spool.as_ref().map_or(Ok(()), |spool| spool.reopen())
+    }
+}
+
+/// Where the lines go.
+enum Output {
+    File(LogFile),
+    Stdout(WholeLines<Stdout>),
+}
+
+/// An output that says when it begins to fail, and when it is well again.
+struct Watched {
+    output: Output,
+    is_failing: bool,
+}
+
+impl Sink for Watched {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
+        let result = match &mut self.output {
+            Output::File(file) => file.append(lines),
+            Output::Stdout(stdout) => stdout.append(lines),
+        };
+        match &result {
+            Ok(()) if self.is_failing => tracing::info!("access log is written again"),
+            Err(error) if !self.is_failing => {
+                tracing::warn!(%error, "access log cannot be written: lines are dropped and counted");
+            }
+            _ => {}
+        }
+        self.is_failing = result.is_err();
+        result
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        match &mut self.output {
+            Output::File(file) => file.reopen(),
+            Output::Stdout(_) => Ok(()),
         }
     }
 }
 
-impl Shared {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        time::{Instant, SystemTime},
+    };
+
+    use super::*;
+
+    fn record(id: &usize) -> AccessRecord<'_> {
+        AccessRecord {
+            at: SystemTime::now(),
+            id,
+            worker: None,
+            client: "127.0.0.1:5000".parse().unwrap(),
+            user: None,
+            method: Some("GET"),
+            scheme: Some("http"),
+            host: Some(&"a.test"),
+            port: Some(80),
+            path: b"/",
+            keep_query: false,
+            proto: "HTTP/1.1",
+            status: Some(200),
+            error: None,
+            rule: None,
+            route: None,
+            upstream: None,
+            reused: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            dns: None,
+            connect: None,
+            first_byte: None,
+            duration: Duration::ZERO,
+            close: "complete",
+        }
     }
 
-    /// One turn of the writer: waits for lines, lets more gather, writes them. Returns now and then without having done
-    /// anything, so that the writer sees when the log is gone.
-    fn write_once(&self) {
-        let mut pending = self.pending();
-        if pending.lines.is_empty() {
-            pending = self.wait(pending, Duration::from_secs(1));
-        }
-        if pending.lines.is_empty() {
-            return;
-        }
-        pending.writing = true;
-        let deadline = Instant::now() + GATHER;
-        while !pending.hurry && pending.lines.len() < MAX_PENDING / 2 {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
-            pending = self.wait(pending, left);
-        }
-        let mut lines = mem::take(&mut pending.lines);
-        drop(pending);
-        self.write_out(&lines);
-        lines.clear();
-        lines.shrink_to(KEPT_CAPACITY);
-        let mut pending = self.pending();
-        if pending.lines.is_empty() {
-            pending.lines = lines;
-        }
-        pending.writing = false;
-        pending.hurry = false;
-        self.changed.notify_all();
+    fn ids(path: &Path) -> Vec<usize> {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.ends_with('\n'));
+        text.lines()
+            .map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).expect(line);
+                value["id"].as_str().unwrap().parse().unwrap()
+            })
+            .collect()
     }
 
-    fn wait<'a>(&self, pending: MutexGuard<'a, Pending>, patience: Duration) -> MutexGuard<'a, Pending> {
-        self.changed.wait_timeout(pending, patience).unwrap_or_else(PoisonError::into_inner).0
+    #[test]
+    fn what_is_off_costs_nothing() {
+        let log = AccessLog::open(
+            &AccessLogSettings {
+                file: AccessLogTarget::Off,
+                query: crate::config::settings::QueryLogging::Redact,
+            },
+            Format::Json,
+        )
+        .unwrap();
+        log.write(&record(&1));
+        log.flush();
+        log.reopen().unwrap();
+        assert_eq!(log.dropped(), 0);
     }
 
-    fn write_out(&self, mut lines: &[u8]) {
-        while !lines.is_empty() {
-            let some = &lines[..lines.len().min(MAX_WRITE)];
-            // Whole lines only: each is far shorter than what is written at a time.
-            let size = some.iter().rposition(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
-            let (batch, rest) = lines.split_at(size);
-            let written = match &self.sink {
-                Sink::File(file) => file.append(batch),
-                Sink::Stdout => {
-                    io::stdout().lock().write_all(batch).and_then(|()| io::stdout().lock().flush())
-                }
-            };
-            if written.is_err() {
-                let lost = batch.iter().filter(|byte| **byte == b'\n').count();
-                self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+    #[test]
+    fn several_logs_share_a_file_and_the_last_lines_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/access.log");
+        std::thread::scope(|scope| {
+            for part in 0..4 {
+                let log = AccessLog::to_file(&path).unwrap();
+                scope.spawn(move || (part * 1000..part * 1000 + 1000).for_each(|id| log.write(&record(&id))));
             }
-            lines = rest;
+        });
+        let mut ids = ids(&path);
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..4000));
+    }
+
+    #[test]
+    fn rotation_under_load_loses_and_tears_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLog::to_file(&path).unwrap();
+        let mut written = 0;
+        for rotation in 0..5 {
+            for _ in 0..500 {
+                log.write(&record(&written));
+                written += 1;
+            }
+            fs::rename(&path, folder.path().join(rotation.to_string())).unwrap();
+            log.reopen().unwrap();
         }
+        log.write(&record(&written));
+        log.flush();
+        let mut all: Vec<usize> =
+            (0..5).flat_map(|rotation| ids(&folder.path().join(rotation.to_string()))).collect();
+        all.extend(ids(&path));
+        assert!(all.into_iter().eq(0..=written), "in order, each once");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_counted() {
+        let log = AccessLog::to_file(Path::new("/dev/full")).unwrap();
+        let start = Instant::now();
+        for id in 0..100 {
+            log.write(&record(&id));
+        }
+        log.flush();
+        assert_eq!(log.dropped(), 100);
+        assert!(start.elapsed() < FLUSH_PATIENCE, "nobody waits for a disk that is full");
     }
 }

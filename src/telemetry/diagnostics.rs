@@ -1,31 +1,32 @@
 //! What the process tells its operator: one event a line, to stderr and a file, as text or JSON.
 //!
-//! Every line has the `pid` and, in a worker, the `worker`'s index, so that the lines of several processes in one file
-//! can be told apart. What a peer sent cannot begin a line of its own: control characters are escaped.
+//! Every line has the `pid` and, in a worker, the `worker`'s index, so that the lines of several processes in one file can
+//! be told apart. An event waits until its line is in the file, so that what a dying process said is there; but a file
+//! system that hangs or a stderr that nobody reads is waited for once, a tenth of a second, and then costs lines.
 
-use std::{
-    fmt::{self, Write as _},
-    io::{self, IsTerminal, Write},
-    sync::Arc,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tracing::{
-    Event, Level, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
+    filter::ParseError,
     layer::{Context, SubscriberExt},
     reload,
     util::SubscriberInitExt,
 };
 
-use super::{access_format, log_file::LogFile};
-use crate::config::settings::{LogFormat, LoggingSettings};
+use super::{
+    console::Console,
+    event_lines::{EventFile, EventLines},
+    log_file::{LogFile, Unwritten},
+    spool::{Sink, Spool},
+};
+use crate::config::settings::LoggingSettings;
 
-/// What libraries say is of interest only when something is wrong, unless it is asked for.
+/// What libraries say is of interest only when something is wrong, unless it is asked for. hickory warns of what any
+/// client can make happen: a name that does not resolve.
 const LIBRARIES: &str = "hickory_proto=error,hickory_resolver=error,hickory_net=error,hyper=warn,hyper_util=warn,mio=warn,tokio=warn";
 
 /// Why the log cannot be written as configured.
@@ -37,43 +38,36 @@ pub enum DiagnosticsError {
     File(#[source] io::Error),
     /// The level is none.
     #[error(
-        "log_level {level:?} is no level (error, warn, info, debug, trace) and no tracing filter: {source}"
+        "log_level {level:?} is no level (error, warn, info, debug, trace, off) and no filter such as info,hyper=debug"
     )]
     Level {
         /// What was given.
         level: String,
-        /// Why not.
-        source: tracing_subscriber::filter::ParseError,
+        /// Why it is no filter, where it looks like one.
+        source: Option<ParseError>,
     },
     /// Somebody else has set a subscriber.
     #[error("the log was already set up")]
     Twice,
 }
 
-/// The diagnostics of this process.
+/// The diagnostics of this process. Dropping it changes nothing: they are written until the process ends.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     level: reload::Handle<EnvFilter, Registry>,
     target: Arc<ArcSwap<Target>>,
+    worker: Option<usize>,
 }
 
 /// Where lines go, and in which form.
 #[derive(Debug)]
 struct Target {
-    console: bool,
-    coloured: bool,
-    file: Option<LogFile>,
-    format: LogFormat,
+    lines: EventLines,
+    file: Option<Arc<Spool>>,
 }
 
-/// Whether `level` is one that [`init`] takes.
-///
-/// # Errors
-///
-/// [`DiagnosticsError::Level`].
-pub fn check_level(level: &str) -> Result<(), DiagnosticsError> {
-    filter(level).map(drop)
-}
+/// The layer of the target that is in force.
+struct InForce(Arc<ArcSwap<Target>>);
 
 /// Starts to write diagnostics. Once in a process.
 ///
@@ -85,15 +79,15 @@ pub fn init(
     level: &str,
     worker: Option<usize>,
 ) -> Result<Diagnostics, DiagnosticsError> {
-    let target = Arc::new(ArcSwap::from_pointee(Target::new(settings)?));
-    let (filter, handle) = reload::Layer::new(filter(level)?);
-    let lines = Lines { target: Arc::clone(&target), pid: std::process::id(), worker };
+    let filter = filter(level)?;
+    let target = Arc::new(ArcSwap::from_pointee(Target::new(settings, worker)?));
+    let (filter, level) = reload::Layer::new(filter);
     tracing_subscriber::registry()
         .with(filter)
-        .with(lines)
+        .with(InForce(Arc::clone(&target)))
         .try_init()
         .map_err(|_| DiagnosticsError::Twice)?;
-    Ok(Diagnostics { level: handle, target })
+    Ok(Diagnostics { level, target, worker })
 }
 
 impl Diagnostics {
@@ -103,159 +97,68 @@ impl Diagnostics {
     ///
     /// See [`DiagnosticsError`]; then nothing is changed.
     pub fn replace(&self, settings: &LoggingSettings, level: &str) -> Result<(), DiagnosticsError> {
-        let (target, filter) = (Target::new(settings)?, filter(level)?);
+        let (target, filter) = (Target::new(settings, self.worker)?, filter(level)?);
         self.target.store(Arc::new(target));
         // It fails only when the subscriber is gone, and then nothing is written anyway.
         let _ = self.level.reload(filter);
         Ok(())
     }
 
-    /// Opens the file again, after it was moved away.
+    /// Opens the file again, after it was moved away. Waits half a second at most.
     ///
     /// # Errors
     ///
     /// The operating system's; then the old file is still written to.
     pub fn reopen(&self) -> io::Result<()> {
-        self.target.load().file.as_ref().map_or(Ok(()), LogFile::reopen)
+        self.target.load().file.as_ref().map_or(Ok(()), |file| file.reopen())
     }
 }
 
 impl Target {
-    fn new(settings: &LoggingSettings) -> Result<Self, DiagnosticsError> {
-        let file = settings.file.as_deref().map(LogFile::open).transpose().map_err(DiagnosticsError::File)?;
-        let coloured = settings.console && io::stderr().is_terminal();
-        Ok(Self { console: settings.console, coloured, file, format: settings.format })
+    fn new(settings: &LoggingSettings, worker: Option<usize>) -> Result<Self, DiagnosticsError> {
+        let file = settings.file.as_deref().map(|path| {
+            let file = LogFile::open(path)?;
+            Spool::start("log", Duration::ZERO, file).map(Arc::new)
+        });
+        let file = file.transpose().map_err(DiagnosticsError::File)?;
+        let lines = EventLines {
+            console: settings.console.then(Console::default),
+            is_coloured: settings.console && Console::is_terminal(),
+            file: file.clone().map(EventFile::new),
+            format: settings.format,
+            pid: std::process::id(),
+            worker,
+        };
+        Ok(Self { lines, file })
+    }
+}
+
+impl<S: Subscriber> Layer<S> for InForce {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.0.load().lines.on_event(event, context);
+    }
+}
+
+impl Sink for LogFile {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Unwritten> {
+        self.append(lines)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        Self::reopen(self)
     }
 }
 
 fn filter(level: &str) -> Result<EnvFilter, DiagnosticsError> {
-    let is_plain = level.parse::<Level>().is_ok() && !level.bytes().any(|byte| byte.is_ascii_digit());
-    let directives = if is_plain { format!("{level},{LIBRARIES}") } else { level.to_owned() };
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|source| DiagnosticsError::Level { level: level.to_owned(), source })
-}
-
-/// The layer that writes lines.
-struct Lines {
-    target: Arc<ArcSwap<Target>>,
-    pid: u32,
-    worker: Option<usize>,
-}
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let target = self.target.load();
-        let mut fields = Fields { json: target.format == LogFormat::Json, ..Fields::default() };
-        event.record(&mut fields);
-        let level = *event.metadata().level();
-        // A log that cannot be written is no reason to fail.
-        if target.console {
-            let line = self.line(target.format, level, &fields, target.coloured);
-            let _ = io::stderr().lock().write_all(line.as_bytes());
-        }
-        if let Some(file) = &target.file {
-            let _ = file.append(self.line(target.format, level, &fields, false).as_bytes());
-        }
+    let refused = |source| DiagnosticsError::Level { level: level.to_owned(), source };
+    // A word that is no level would be taken for the name of a module, and all others fall silent.
+    let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_level = is_word && level.parse::<LevelFilter>().is_ok();
+    if !is_level && !level.contains(['=', ',']) {
+        return Err(refused(None));
     }
-}
-
-impl Lines {
-    fn line(&self, format: LogFormat, level: Level, fields: &Fields, coloured: bool) -> String {
-        let mut line = access_format::now();
-        match format {
-            LogFormat::Text => {
-                let (start, end) = if coloured { (colour(level), "\x1b[0m") } else { ("", "") };
-                let _ = write!(line, " {start}{level:<5}{end} {}{}", fields.message, fields.rest);
-                let _ = write!(line, " pid={}", self.pid);
-                if let Some(worker) = self.worker {
-                    let _ = write!(line, " worker={worker}");
-                }
-            }
-            LogFormat::Json => {
-                let level = level.as_str().to_ascii_lowercase();
-                let message = serde_json::Value::from(fields.message.as_str());
-                let head = format!("{{\"ts\":\"{line}\",\"level\":\"{level}\",\"message\":{message}");
-                line = head;
-                let _ = write!(line, "{},\"pid\":{}", fields.rest, self.pid);
-                if let Some(worker) = self.worker {
-                    let _ = write!(line, ",\"worker\":{worker}");
-                }
-                line.push('}');
-            }
-        }
-        line.push('\n');
-        line
-    }
-}
-
-fn colour(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "\x1b[31m",
-        Level::WARN => "\x1b[33m",
-        Level::INFO => "\x1b[32m",
-        Level::DEBUG | Level::TRACE => "\x1b[2m",
-    }
-}
-
-/// The fields of an event, already in the form of the line.
-#[derive(Default)]
-struct Fields {
-    json: bool,
-    message: String,
-    rest: String,
-}
-
-impl Fields {
-    fn push(&mut self, field: &Field, text: &str, is_string: bool) {
-        if field.name() == "message" {
-            self.message = if self.json { text.to_owned() } else { escaped(text) };
-        } else if self.json {
-            let value = if is_string { serde_json::Value::from(text).to_string() } else { text.to_owned() };
-            let _ = write!(self.rest, ",\"{}\":{value}", field.name());
-        } else if is_string && (text.is_empty() || text.contains([' ', '"', '='])) {
-            let _ = write!(self.rest, " {}={:?}", field.name(), text);
-        } else {
-            let _ = write!(self.rest, " {}={}", field.name(), escaped(text));
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, value, true);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, &value.to_string(), false);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, &value.to_string(), false);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, &value.to_string(), false);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, &format!("{value:?}"), true);
-    }
-}
-
-/// Control characters would end the line, or speak to a terminal.
-fn escaped(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.chars()
-            .flat_map(|char| {
-                let escape = char.is_control().then(|| char.escape_default());
-                let plain = escape.is_none().then_some(char);
-                escape.into_iter().flatten().chain(plain)
-            })
-            .collect()
-    } else {
-        text.to_owned()
-    }
+    // What is said of a library later is in force.
+    EnvFilter::builder().parse(format!("{LIBRARIES},{level}")).map_err(|source| refused(Some(source)))
 }
 
 #[cfg(test)]
@@ -264,17 +167,59 @@ mod tests {
 
     #[test]
     fn levels_and_filters_are_checked() {
-        for level in ["error", "warn", "info", "debug", "trace", "info,rust_forward_proxy::net=debug"] {
-            assert!(check_level(level).is_ok(), "{level}");
+        for level in ["error", "warn", "info", "debug", "trace", "off", "info,rust_forward_proxy::net=debug"]
+        {
+            assert!(filter(level).is_ok(), "{level}");
         }
-        for level in ["verbose=x=y", "info,=debug=="] {
-            assert!(check_level(level).is_err(), "{level}");
+        for level in ["", "inof", "3", "verbose=x=y", "info,=debug=="] {
+            assert!(filter(level).is_err(), "{level}");
         }
     }
 
     #[test]
-    fn a_line_stays_one_line() {
-        assert_eq!(escaped("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
-        assert_eq!(escaped("plain"), "plain");
+    fn libraries_are_quiet_unless_asked() {
+        for (level, shown) in [
+            ("debug", vec!["ours debug"]),
+            ("trace,hyper=debug", vec!["ours debug", "hyper debug"]),
+            ("hyper=off", vec![]),
+            ("warn", vec!["hyper warn"]),
+        ] {
+            let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let keep = Arc::clone(&seen);
+            let keeper = tracing_subscriber::fmt::layer()
+                .without_time()
+                .with_level(false)
+                .with_target(false)
+                .with_ansi(false)
+                .with_writer(move || Keep(Arc::clone(&keep)));
+            let subscriber = tracing_subscriber::registry().with(keeper.with_filter(filter(level).unwrap()));
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!("ours debug");
+                tracing::debug!(target: "hyper", "hyper debug");
+                tracing::warn!(target: "hyper", "hyper warn");
+                tracing::warn!(target: "hickory_resolver", "hickory warn");
+            });
+            let seen = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
+            let expected: Vec<_> = seen.lines().map(str::trim).collect();
+            let shown: Vec<_> = if level == "warn" || level == "hyper=off" {
+                shown
+            } else {
+                shown.into_iter().chain(["hyper warn"]).collect()
+            };
+            assert_eq!(expected, shown, "{level}");
+        }
+    }
+
+    struct Keep(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Keep {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

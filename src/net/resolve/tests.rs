@@ -216,6 +216,7 @@ async fn a_name_is_left_for_the_search_list_with_both_its_families() {
     assert_eq!(more, ["intranet. A", "intranet. AAAA"], "a name with a last dot is looked up as it is");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn names_are_tried_in_the_order_of_resolv_conf() {
     let options = ResolverOptions { servers: None, cache_size: 1, negative_ttl: Duration::ZERO };

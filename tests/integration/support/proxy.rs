@@ -142,6 +142,11 @@ impl Proxy {
         });
         let Some(status) = status else { panic!("still running after {deadline:?}") };
         self.exited = Some(status);
+        // Its last words are in the pipe still; the reader is through when it has let go. Workers that outlive their
+        // launcher hold the pipe open, and are not waited for.
+        within(Duration::from_secs(5), || {
+            Arc::strong_count(&self.stderr) == 1 || !process::group(self.pid()).is_empty()
+        });
         status
     }
 

@@ -1,0 +1,86 @@
+//! An access record as a JSON object, with every field of every record: unknown is `null`.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        access_record::AccessRecord,
+        append::{address, decimal, digits, display, rfc3339},
+        escape::{self, Json},
+    },
+    format::{self, HOST, USER, WORD},
+};
+
+/// Appends `record` and a line feed to `line`.
+pub(super) fn append(record: &AccessRecord<'_>, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"ts\":\"");
+    rfc3339(line, record.at);
+    line.extend_from_slice(b"\",\"id\":\"");
+    display::<Json>(line, record.id, WORD);
+    line.push(b'"');
+    number(line, b",\"worker\":", record.worker.map(|worker| worker as u64));
+    line.extend_from_slice(b",\"client\":\"");
+    address(line, &record.client);
+    line.push(b'"');
+    text(line, b",\"user\":", record.user, USER);
+    text(line, b",\"method\":", record.method, WORD);
+    text(line, b",\"scheme\":", record.scheme, WORD);
+    string(line, b",\"host\":", record.host, |line, host| display::<Json>(line, host, HOST));
+    number(line, b",\"port\":", record.port.map(u64::from));
+    let path = Some(()).filter(|()| !record.path.is_empty());
+    string(line, b",\"path\":", path, |line, ()| format::path::<Json>(line, record));
+    text(line, b",\"proto\":", Some(record.proto), WORD);
+    number(line, b",\"status\":", record.status.map(u64::from));
+    text(line, b",\"error\":", record.error, WORD);
+    text(line, b",\"rule\":", record.rule, WORD);
+    text(line, b",\"route\":", record.route, WORD);
+    string(line, b",\"upstream\":", record.upstream.as_ref(), address);
+    line.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
+    number(line, b",\"bytes_in\":", Some(record.bytes_in));
+    number(line, b",\"bytes_out\":", Some(record.bytes_out));
+    milliseconds(line, b",\"dns_ms\":", record.dns);
+    milliseconds(line, b",\"connect_ms\":", record.connect);
+    milliseconds(line, b",\"ttfb_ms\":", record.first_byte);
+    milliseconds(line, b",\"duration_ms\":", Some(record.duration));
+    text(line, b",\"close\":", Some(record.close), WORD);
+    line.extend_from_slice(b"}\n");
+}
+
+fn string<T>(line: &mut Vec<u8>, key: &[u8], value: Option<T>, append: impl FnOnce(&mut Vec<u8>, T)) {
+    line.extend_from_slice(key);
+    match value {
+        Some(value) => {
+            line.push(b'"');
+            append(line, value);
+            line.push(b'"');
+        }
+        None => line.extend_from_slice(b"null"),
+    }
+}
+
+fn text(line: &mut Vec<u8>, key: &[u8], value: Option<&str>, room: usize) {
+    string(line, key, value, |line, value| {
+        escape::text::<Json>(line, value.as_bytes(), room);
+    });
+}
+
+fn number(line: &mut Vec<u8>, key: &[u8], value: Option<u64>) {
+    line.extend_from_slice(key);
+    match value {
+        Some(value) => decimal(line, value),
+        None => line.extend_from_slice(b"null"),
+    }
+}
+
+/// Milliseconds with three decimals.
+fn milliseconds(line: &mut Vec<u8>, key: &[u8], value: Option<Duration>) {
+    line.extend_from_slice(key);
+    let Some(value) = value else {
+        line.extend_from_slice(b"null");
+        return;
+    };
+    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    decimal(line, micros / 1000);
+    line.push(b'.');
+    digits(line, micros % 1000, 3);
+}
