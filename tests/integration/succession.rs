@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Config, Load, Mode, Origin, Proxy, eventually, process};
+use crate::support::{Config, Load, Mode, Origin, Proxy, copy, eventually, process};
 
 fn config() -> Config {
     Config::new(Mode::MultiProcess)
@@ -20,8 +20,8 @@ fn replace(proxy: &Proxy, text: Option<&str>) {
     let path = proxy.folder().path().join("rust-forward-proxy");
     let new = path.with_extension("new");
     match text {
-        Some(text) => fs::write(&new, text).unwrap(),
-        None => drop(fs::copy(env!("CARGO_BIN_EXE_rust-forward-proxy"), &new).unwrap()),
+        Some(text) => copy(&proxy.folder().write("script", text), &new),
+        None => copy(Path::new(env!("CARGO_BIN_EXE_rust-forward-proxy")), &new),
     }
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(new, path).unwrap();
@@ -85,17 +85,20 @@ fn a_new_binary_takes_over_and_nobody_notices() {
 #[test]
 fn nothing_is_lost_on_the_way() {
     let proxy = config().start();
-    let mut found = None;
+    let mut first = proxy.serving_all(3);
+    let files = |workers: &[u32]| {
+        let of_workers: Vec<_> = workers.iter().map(|&pid| process::open_files(pid)).collect();
+        (process::open_files(proxy.pid()), of_workers)
+    };
+    let found = files(&first);
     for _ in 0..4 {
         replace(&proxy, None);
         assert_eq!(proxy.operate(&["restart"]).code(), 0);
-        let workers = eventually("only new workers are there", || {
+        eventually("new workers have as many descriptors as the old, and the launcher as before", || {
             let workers = proxy.serving();
-            let all_new = workers.iter().all(|&pid| !runs(pid).ends_with("(deleted)"));
-            (all_new && workers.len() == 3).then_some(workers)
+            let are_new = workers.iter().all(|pid| !first.contains(pid)) && workers.len() == 3;
+            (are_new && files(&workers) == found).then(|| first = workers)
         });
-        let open = (process::open_files(proxy.pid()), process::open_files(workers[0]));
-        assert_eq!(*found.get_or_insert(open), open, "descriptors of the launcher and of a worker");
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
@@ -131,7 +130,7 @@ impl Config {
     /// A copy of the binary in the folder runs, which can be replaced while it does.
     pub(crate) fn with_own_binary(mut self) -> Self {
         let path = self.folder.path().join("rust-forward-proxy");
-        fs::copy(env!("CARGO_BIN_EXE_rust-forward-proxy"), &path).expect("there is room for a copy");
+        copy(Path::new(env!("CARGO_BIN_EXE_rust-forward-proxy")), &path);
         self.binary = Some(path);
         self
     }
@@ -196,6 +195,14 @@ impl Finished {
     pub(crate) fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
+}
+
+/// Copies a program. By another process: a file that is open for writing cannot be executed, and a child that another thread
+/// starts at the wrong moment would have our descriptor for a while.
+#[track_caller]
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().expect("there is cp");
+    assert!(status.success(), "there is no room for a copy");
 }
 
 fn write_section(section: &BTreeMap<String, Node>, depth: usize, text: &mut String) {

@@ -39,7 +39,7 @@ pub(crate) use self::{
     answer::Answer,
     black_hole::BlackHole,
     client::Client,
-    config::{Config, Finished, Mode},
+    config::{Config, Finished, Mode, copy},
     folder::Folder,
     head::{Head, head},
     load::Load,
