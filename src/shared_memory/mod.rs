@@ -5,6 +5,8 @@
 //! message: a worker that is killed leaves its numbers where they are, and the launcher gives back what they held.
 
 mod counters;
+#[cfg(unix)]
+mod nameless;
 mod segment;
 
 pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};

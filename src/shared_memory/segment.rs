@@ -20,6 +20,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use thiserror::Error;
 
 use super::counters::Counters;
+#[cfg(unix)]
+use super::nameless;
 
 /// Written first into a segment; a worker of another layout refuses it.
 const LAYOUT: u64 = 0x7266_7031_0000_0001;
@@ -82,6 +84,19 @@ impl Segment {
         file.set_len(size_of_segment(seats) as u64)?;
         let mapping = MmapOptions::new().len(size_of_segment(seats)).map_raw(file)?;
         Ok(Self::initialised(mapping, seats))
+    }
+
+    /// Memory that can be handed to other processes, and the file to hand over.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    #[cfg(unix)]
+    pub fn shared(seats: usize) -> Result<(Self, File), SegmentError> {
+        let file = nameless::nameless_file()?;
+        let segment = Self::create(&file, seats)?;
+        nameless::seal(&file)?;
+        Ok((segment, file))
     }
 
     /// Maps what another process has made.
@@ -167,21 +182,27 @@ impl Seat {
     /// limit). Exact over all workers. Each success is to be followed by [`Self::release_connection`].
     #[must_use]
     pub fn try_connection(&self, limit: u32) -> bool {
-        let connections = &self.segment.header().connections.0;
-        if connections.fetch_add(1, Ordering::AcqRel) >= i64::from(limit) && limit != 0 {
-            connections.fetch_sub(1, Ordering::AcqRel);
-            return false;
-        }
+        let most = if limit == 0 { i64::MAX } else { i64::from(limit) };
         let counters = self.counters();
+        // The seat first: a process that is killed between the two words leaves room for one client more, where the
+        // other order would lock one out for as long as the instance lives.
         counters.connections_active.fetch_add(1, Ordering::Relaxed);
-        counters.connections_total.fetch_add(1, Ordering::Relaxed);
-        true
+        let connections = &self.segment.header().connections.0;
+        let taken = connections
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < most).then_some(now + 1))
+            .is_ok();
+        if taken {
+            counters.connections_total.fetch_add(1, Ordering::Relaxed);
+        } else {
+            counters.connections_active.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// A client connection is closed.
     pub fn release_connection(&self) {
-        self.counters().connections_active.fetch_sub(1, Ordering::Relaxed);
         self.segment.header().connections.0.fetch_sub(1, Ordering::AcqRel);
+        self.counters().connections_active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -203,6 +224,15 @@ mod tests {
         made.seat(2).unwrap().counters().bytes_in.fetch_add(7, Ordering::Relaxed);
         assert_eq!(opened.seat(2).unwrap().counters().bytes_in.load(Ordering::Relaxed), 7);
         assert!(opened.seat(3).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_shared_cannot_be_made_shorter() {
+        let (made, file) = Segment::shared(2).unwrap();
+        assert!(file.set_len(0).is_err());
+        assert!(Segment::open(&file).unwrap().seat(1).unwrap().try_connection(1));
+        assert!(!made.seat(0).unwrap().try_connection(1));
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     time::{Duration, Instant},
 };
 
-use rustix::fs::MemfdFlags;
 use tokio::{
     runtime::Builder,
     sync::{
@@ -163,8 +161,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     fn new(instance: Instance<L>, slots: usize, events: UnboundedSender<Event>) -> io::Result<Self> {
         let Instance { loaded, flags, sockets, diagnostics, socket: _, notifier, load } = instance;
         let seats = MAX_PROCESSES * LIVES_PER_SLOT;
-        let memory = File::from(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC)?);
-        let segment = Segment::create(&memory, seats).map_err(io::Error::other)?;
+        let (segment, memory) = Segment::shared(seats).map_err(io::Error::other)?;
         let supervision = loaded.settings.supervision.clone();
         let lends = !sockets.are_shared();
         Ok(Self {

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Config, Mode, Origin, Proxy, in_every_mode, process};
+use crate::support::{Config, Mode, Origin, Proxy, at_full_size, in_every_mode, process};
 
 in_every_mode! {
     downloads_leave_memory_flat,
@@ -18,11 +18,7 @@ in_every_mode! {
 const MEBIBYTE: u64 = 1 << 20;
 
 fn size() -> u64 {
-    if std::env::var_os("RFP_BIG").is_some_and(|value| value == "1") {
-        2048 * MEBIBYTE
-    } else {
-        256 * MEBIBYTE
-    }
+    at_full_size(256, 2048) * MEBIBYTE
 }
 
 /// The proxy, its one worker, and how large that is after a first request.

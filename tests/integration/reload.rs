@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Config, Load, Mode, Origin, Proxy, eventually, in_every_mode};
+use crate::support::{Config, Load, Mode, Origin, Proxy, at_full_size, eventually, in_every_mode, process};
 
 in_every_mode! {
     another_rule_is_in_force_after_a_reload,
@@ -86,7 +86,10 @@ fn reloads_lose_nothing_and_tunnels_stay() {
     tunnel.tunnel(&echo.authority());
     let workers = proxy.serving_all(2);
     let load = Load::start(&proxy, &origin, 4);
-    for round in 1..=20 {
+    let held = |pid: u32| (process::open_files(pid), process::resident(pid));
+    let everybody = || workers.iter().copied().chain([proxy.pid()]);
+    let mut before = Vec::new();
+    for round in 1..=at_full_size(20, 200) {
         let (old, new) = if round % 2 == 1 { ("9s", "8s") } else { ("8s", "9s") };
         reload_with(&proxy, old, new);
         eventually("the reload is applied", || {
@@ -94,9 +97,21 @@ fn reloads_lose_nothing_and_tunnels_stay() {
         });
         tunnel.send("echo");
         assert_eq!(tunnel.read_exact(4), b"echo");
+        if round == 5 {
+            // What a first reload needs for good is there by now.
+            before = everybody().map(held).collect();
+        }
     }
     load.finish().expect_no_failure();
     assert_eq!(proxy.serving(), workers, "nobody was replaced");
+    for (pid, (files, memory)) in everybody().zip(before) {
+        // Connections of the load may have been open when it was looked at first.
+        eventually("it holds no more files than before", || {
+            (process::open_files(pid) <= files).then_some(())
+        });
+        let grown = process::resident(pid).saturating_sub(memory);
+        assert!(grown <= 2 << 20, "{pid} has grown by {grown} bytes");
+    }
 }
 
 fn new_connections_are_served_with_what_is_in_force(mode: Mode) {

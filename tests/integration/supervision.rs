@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Config, Load, Mode, Origin, Proxy, eventually, pause, process, within};
+use crate::support::{Config, Load, Mode, Origin, Proxy, at_full_size, eventually, pause, process, within};
 
 /// Respawns are not what these are about: none is put off or refused.
 fn workers(count: usize) -> Config {
@@ -54,7 +54,7 @@ fn workers_that_are_killed_lose_only_what_they_had_accepted() {
     let proxy = workers(4).start();
     let origin = Origin::ok();
     let load = Load::start(&proxy, &origin, 4);
-    let kills = 25;
+    let kills = at_full_size(25, 100);
     for kill in 0..kills {
         load.go_on(30);
         let workers = proxy.serving_all(4);
@@ -96,7 +96,8 @@ fn rolling_restarts_lose_nothing() {
     let files = process::open_files(proxy.pid());
     let load = Load::start(&proxy, &origin, 4);
     let first = proxy.serving_all(3);
-    for round in 1..=8 {
+    let memory = process::resident(proxy.pid());
+    for round in 1..=at_full_size(8, 50) {
         proxy.signal(Signal::SIGUSR2);
         said(&proxy, "rolling restart finished", round);
         load.go_on(20);
@@ -110,6 +111,8 @@ fn rolling_restarts_lose_nothing() {
     eventually("the launcher holds no more than before", || {
         (process::open_files(proxy.pid()) <= files).then_some(())
     });
+    let grown = process::resident(proxy.pid()).saturating_sub(memory);
+    assert!(grown <= 2 << 20, "the launcher has grown by {grown} bytes");
 }
 
 #[test]

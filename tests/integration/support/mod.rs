@@ -47,7 +47,7 @@ pub(crate) use self::{
     origin::{Conn, Origin},
     proxy::Proxy,
     tls_origin::TlsOrigin,
-    wait::{PATIENCE, eventually, pause, within},
+    wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},
 };
 

@@ -42,3 +42,9 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     assert!(held, "still not so after {PATIENCE:?}: {what}");
     found.expect("held means found")
 }
+
+/// One of two figures: the second with `RFP_BIG=1` in the environment, for who has the time to see a figure that is promised in
+/// full; the first for every day.
+pub(crate) fn at_full_size<T>(small: T, full: T) -> T {
+    if std::env::var_os("RFP_BIG").is_some_and(|value| value == "1") { full } else { small }
+}
