@@ -1,8 +1,10 @@
 //! argv to [`Invocation`]. No I/O.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand};
+
+use crate::{admin, config::settings::MAX_PROCESSES};
 
 /// An HTTP forward proxy.
 #[derive(Debug, Parser)]
@@ -37,24 +39,29 @@ enum Subcommands {
     /// Not supported yet
     #[command(hide = true)]
     Explain(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    Status(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    Reload(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    Restart(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    Scale(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    Stop(Rest),
-    /// Not supported yet
-    #[command(hide = true)]
-    ReopenLogs(Rest),
+    /// Show how the running instance and its workers are
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Again every second
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Have the running instance read its configuration again (as HUP does), and wait for the outcome
+    Reload,
+    /// Replace all workers one after the other (as USR2 does), and wait for the outcome
+    Restart,
+    /// Have this many workers (as TTIN and TTOU do), and wait for the outcome
+    Scale {
+        /// How many
+        #[arg(value_name = "N", value_parser = number_of_workers)]
+        workers: NonZeroUsize,
+    },
+    /// Finish what is in flight and end the running instance (as TERM does), and wait for its end
+    Stop,
+    /// Have the running instance open its log files again (as USR1 does)
+    ReopenLogs,
     /// Not supported yet
     #[command(hide = true)]
     HashPassword(Rest),
@@ -67,11 +74,25 @@ struct Rest {
     _rest: Vec<OsString>,
 }
 
+fn number_of_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MAX_PROCESSES);
+    number.ok_or_else(|| format!("a whole number from 1 to {MAX_PROCESSES} is accepted"))
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Have the running instance do this.
+    Ask(admin::Command),
     /// Serve.
     Run,
+    /// Show how the running instance is.
+    Status {
+        /// As JSON.
+        json: bool,
+        /// Again every second.
+        watch: bool,
+    },
     /// Look at the configuration only.
     Check {
         /// Print it.
@@ -103,12 +124,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         None | Some(Subcommands::Run) => Command::Run,
         Some(Subcommands::Check { print }) => Command::Check { print },
         Some(Subcommands::Explain(_)) => Command::Unsupported("explain"),
-        Some(Subcommands::Status(_)) => Command::Unsupported("status"),
-        Some(Subcommands::Reload(_)) => Command::Unsupported("reload"),
-        Some(Subcommands::Restart(_)) => Command::Unsupported("restart"),
-        Some(Subcommands::Scale(_)) => Command::Unsupported("scale"),
-        Some(Subcommands::Stop(_)) => Command::Unsupported("stop"),
-        Some(Subcommands::ReopenLogs(_)) => Command::Unsupported("reopen-logs"),
+        Some(Subcommands::Status { json, watch }) => Command::Status { json, watch },
+        Some(Subcommands::Reload) => Command::Ask(admin::Command::Reload),
+        Some(Subcommands::Restart) => Command::Ask(admin::Command::Restart),
+        Some(Subcommands::Scale { workers }) => Command::Ask(admin::Command::Scale(workers)),
+        Some(Subcommands::Stop) => Command::Ask(admin::Command::Stop),
+        Some(Subcommands::ReopenLogs) => Command::Ask(admin::Command::ReopenLogs),
         Some(Subcommands::HashPassword(_)) => Command::Unsupported("hash-password"),
     };
     let flags = [
@@ -140,9 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn commands_for_the_running_instance() {
+        let three = NonZeroUsize::new(3).unwrap();
+        assert_eq!(parsed("p scale 3").unwrap().command, Command::Ask(admin::Command::Scale(three)));
+        assert_eq!(parsed("p reopen-logs").unwrap().command, Command::Ask(admin::Command::ReopenLogs));
+        assert_eq!(parsed("p status --json").unwrap().command, Command::Status { json: true, watch: false });
+        for line in ["p scale", "p scale 0", "p scale 257", "p scale -1", "p scale many", "p reload now"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_not_built_is_known_by_name() {
-        assert_eq!(parsed("p scale 3").unwrap().command, Command::Unsupported("scale"));
-        assert_eq!(parsed("p status --json").unwrap().command, Command::Unsupported("status"));
+        assert_eq!(parsed("p explain http://a/").unwrap().command, Command::Unsupported("explain"));
+        assert_eq!(parsed("p hash-password ann").unwrap().command, Command::Unsupported("hash-password"));
         assert!(parsed("p fly").is_err());
         assert!(parsed("p --mode").is_err());
         assert!(parsed("p check extra").is_err());

@@ -10,18 +10,26 @@ use std::{
 
 use clap::error::ErrorKind;
 
+#[cfg(unix)]
+use crate::control::privileges::PrivilegesError;
 use crate::{
     cli::{self, Command, Invocation},
-    config::{self, Loaded, Sources, settings::Mode, show},
+    config::{self, Loaded, Problems, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
     telemetry::diagnostics,
     worker::{self, WorkerError},
 };
 
+#[cfg(unix)]
+mod ground;
+#[cfg(unix)]
+mod operate;
+
 /// Exit codes (CONTRACT section 4).
 mod code {
     pub(super) const OK: u8 = 0;
     pub(super) const FAILURE: u8 = 1;
+    #[cfg(unix)]
     pub(super) const NO_WORKERS: u8 = 3;
     pub(super) const COMMAND_LINE: u8 = 64;
     pub(super) const ADDRESS: u8 = 69;
@@ -37,7 +45,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(code: u8, error: impl ToString) -> Self {
+    fn new(code: u8, error: impl std::fmt::Display) -> Self {
         Self { code, text: error.to_string() }
     }
 }
@@ -93,6 +101,11 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         Command::Unsupported(name) => {
             return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
         }
+        #[cfg(not(unix))]
+        Command::Ask(_) | Command::Status { .. } => {
+            let text = "this system has no unix sockets, over which an instance is spoken to";
+            return Err(Failure::new(code::COMMAND_LINE, text));
+        }
         command => command,
     };
     let sources = Sources {
@@ -101,8 +114,21 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         environment: environment(),
         flags: invocation.flags.clone(),
     };
+    #[cfg(unix)]
+    match command {
+        Command::Ask(command) => return operate::command(*command, &sources),
+        Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
+        _ => {}
+    }
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Check { print } = command {
+        config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        #[cfg(unix)]
+        match ground::identity(&loaded.settings) {
+            // Whether it may be assumed is for the one to find out who starts the instance.
+            Ok(_) | Err(PrivilegesError::NotRoot(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         let text = if *print { show::show(&loaded) } else { "configuration ok\n".into() };
         let notices: String = loaded.notices.iter().map(|notice| format!("note: {notice}\n")).collect();
         let _ = io::stderr().write_all(notices.as_bytes());
@@ -111,50 +137,98 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
             .map(|()| code::OK)
             .map_err(|error| Failure::new(code::FAILURE, error));
     }
-    start(&loaded, invocation)
+    start(loaded, &sources)
 }
 
-/// The environment, as text. What is no text is nothing that we know.
+/// The environment, as text. A name that is no text is nothing that we know; a value that is none is refused by the configuration.
 fn environment() -> Vec<(String, String)> {
     env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect()
 }
 
-fn start(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
+fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
     let settings = &loaded.settings;
-    diagnostics::init(&settings.logging, &settings.log_level, None)
+    #[cfg(unix)]
+    let ground = ground::Ground::lay(settings, &sources.environment)?;
+    let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, None)
         .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
+    #[cfg(unix)]
+    ground.notices(settings);
     raise_file_limit(settings.limits.max_connections);
     if settings.runtime.mode == Mode::MultiProcess {
         #[cfg(unix)]
-        return supervise(loaded, invocation);
+        return supervise(loaded, diagnostics, sources, ground);
         #[cfg(not(unix))]
         tracing::warn!(
             threads = settings.runtime.process_count,
             "this system cannot hand sockets to worker processes: one process with as many threads serves instead"
         );
     }
-    let _ = invocation;
-    let backlog = settings.listen.backlog.get();
+    #[cfg(unix)]
+    let mut listeners = ground.inherited;
+    #[cfg(not(unix))]
     let mut listeners = Vec::new();
-    for address in &settings.listen_addr {
-        listeners.append(&mut listen(*address, 1, backlog)?);
+    if listeners.is_empty() {
+        let backlog = settings.listen.backlog.get();
+        for address in &settings.listen_addr {
+            listeners.append(&mut listen(*address, 1, backlog)?);
+        }
     }
-    worker::run_alone(settings, listeners)?;
+    #[cfg(unix)]
+    let socket = ground::socket(settings)?;
+    #[cfg(unix)]
+    ground::settle(ground.identity.as_ref())?;
+    let alone = worker::Alone {
+        loaded,
+        listeners,
+        diagnostics,
+        #[cfg(unix)]
+        socket,
+        #[cfg(unix)]
+        notifier: ground.notifier,
+    };
+    worker::run_alone(alone, || reload(sources))?;
     Ok(code::OK)
 }
 
+/// Loads the configuration again. What could not be written to is noticed before anything is changed.
+fn reload(sources: &Sources) -> Result<Loaded, Problems> {
+    let loaded = config::load(sources)?;
+    config::examine(&loaded)?;
+    Ok(loaded)
+}
+
 #[cfg(unix)]
-fn supervise(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
-    use crate::supervisor::{self, Ending, Sockets};
+fn supervise(
+    loaded: Loaded,
+    diagnostics: diagnostics::Diagnostics,
+    sources: &Sources,
+    ground: ground::Ground,
+) -> Result<u8, Failure> {
+    use crate::supervisor::{self, Ending, Instance, Sockets};
     let slots = loaded.settings.runtime.process_count.get();
-    let sockets = Sockets::bind(&loaded.settings, slots)?;
-    let flags = invocation.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
-    match supervisor::run(loaded, sockets, flags) {
+    let sockets = if ground.inherited.is_empty() {
+        Sockets::bind(&loaded.settings, slots)?
+    } else {
+        Sockets::adopt(&loaded.settings, ground.inherited)
+            .map_err(|error| Failure::new(code::ADDRESS, error))?
+    };
+    let socket = ground::socket(&loaded.settings)?;
+    let notifier = ground.notifier;
+    let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
+    let identity = ground.identity;
+    let load = || {
+        let loaded = reload(sources)?;
+        if let Some(identity) = &identity {
+            ground::give_logs(identity, &loaded.settings)?;
+        }
+        Ok(loaded)
+    };
+    match supervisor::run(Instance { loaded, flags, sockets, diagnostics, socket, notifier, load }) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
             .and_then(|status| u8::try_from(status).ok())
@@ -168,51 +242,61 @@ fn supervise(loaded: &Loaded, invocation: &Invocation) -> Result<u8, Failure> {
 /// A worker, which gets everything from its launcher.
 #[cfg(unix)]
 mod assigned {
-    use std::{fs::File, net::TcpListener, os::unix::net::UnixStream};
+    use std::{fs::File, net::TcpListener};
 
-    use super::{Failure, Sources, code, config, diagnostics, environment, worker};
+    use super::{Failure, Loaded, Problems, Sources, code, config, diagnostics, environment, ground, worker};
     use crate::{
-        control::{Order, channel},
+        control::{Configuration, Order, channel::Channel},
         shared_memory::Segment,
     };
 
     /// The channel to the launcher and the slot's index, in a process that is a worker.
-    pub(super) fn channel() -> Option<(usize, UnixStream)> {
+    pub(super) fn channel() -> Option<(usize, Channel)> {
         let index = std::env::var("PROXY_PROCESS_INDEX").ok()?.parse().ok()?;
-        Some((index, channel::of_this_process().ok()?))
+        Some((index, Channel::of_this_process().ok()?))
     }
 
-    pub(super) fn run(index: usize, mut channel: UnixStream) -> Result<u8, Failure> {
+    pub(super) fn run(index: usize, mut channel: Channel) -> Result<u8, Failure> {
         let broken = |error: &dyn std::fmt::Display| {
             Failure::new(code::INTERNAL, format!("the launcher's order cannot be understood: {error}"))
         };
-        let (order, descriptors) = channel::receive_first(&mut channel).map_err(|error| broken(&error))?;
+        let order = channel.receive().map_err(|error| broken(&error))?;
         let Order::Assign(assignment) = order else { return Err(broken(&"it is no assignment")) };
-        let flags = assignment.flags.iter().filter_map(|(key, value)| {
+        let loaded = load(&assignment.configuration)
+            .map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        let settings = &loaded.settings;
+        ground::settle(ground::identity(settings)?.as_ref())?;
+        let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
+            .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+        let memory = channel.descriptors(1).pop().map(File::from);
+        let memory = memory.ok_or_else(|| broken(&"there is no memory with it"))?;
+        let segment = Segment::open(&memory).map_err(|error| broken(&error))?;
+        let seat = segment.seat(assignment.seat).ok_or_else(|| broken(&"there is no such seat"))?;
+        let listeners: Vec<_> =
+            channel.descriptors(assignment.sockets).into_iter().map(TcpListener::from).collect();
+        if listeners.len() != assignment.sockets {
+            return Err(broken(&"there are fewer sockets with it than it says"));
+        }
+        let addresses = assignment.listeners;
+        let assigned = worker::Assigned { index, loaded, addresses, listeners, seat, channel };
+        worker::run_assigned(assigned, diagnostics, load)?;
+        Ok(code::OK)
+    }
+
+    /// Understands a configuration as the launcher did: the same text, flags and environment.
+    fn load(configuration: &Configuration) -> Result<Loaded, Problems> {
+        let flags = configuration.flags.iter().filter_map(|(key, value)| {
             let flags =
                 [("listen_addr", "--listen"), ("runtime.mode", "--mode"), ("log_level", "--log-level")];
             let (key, flag) = flags.into_iter().find(|(known, _)| known == key)?;
             Some((key, flag, value.clone()))
         });
-        let sources = Sources {
+        config::load(&Sources {
             file: None,
-            text: Some(assignment.file.clone().unwrap_or_default()),
+            text: Some(configuration.file.clone().unwrap_or_default()),
             environment: environment(),
             flags: flags.collect(),
-        };
-        let loaded =
-            config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
-        let settings = &loaded.settings;
-        diagnostics::init(&settings.logging, &settings.log_level, Some(index))
-            .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
-        let mut descriptors = descriptors.into_iter();
-        let memory =
-            descriptors.next().map(File::from).ok_or_else(|| broken(&"there is no memory with it"))?;
-        let segment = Segment::open(&memory).map_err(|error| broken(&error))?;
-        let seat = segment.seat(assignment.seat).ok_or_else(|| broken(&"there is no such seat"))?;
-        let listeners = descriptors.map(TcpListener::from).collect();
-        worker::run_assigned(settings, index, &assignment.listeners, listeners, seat, channel)?;
-        Ok(code::OK)
+        })
     }
 }
 

@@ -34,6 +34,7 @@
 //! | connections kept / one borrowed | `Pool` / `Lease` |
 //! | whose fault | `Blame` |
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;

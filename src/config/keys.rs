@@ -79,8 +79,6 @@ pub(super) const KEYS: &[&str] = &[
 /// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
-    ("user", "null"),
-    ("group", "null"),
     ("listen.proxy_protocol", "[]"),
     ("runtime.cpu_affinity", "false"),
     ("limits.max_connections_per_client", "0"),
@@ -99,9 +97,8 @@ pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("access_log.format", "json"),
     ("access_log.tunnel_interval", "null"),
     ("access_log.sample", "1.0"),
-    // The admin endpoint itself is not built: it is off, whatever its defaults will be.
+    // The admin endpoint over TCP is not built: it is off, whatever its default will be.
     ("admin.listen_addr", "null"),
-    ("admin.socket_path", "null"),
 ];
 
 /// Variables with a short name.
@@ -119,20 +116,54 @@ pub(super) const SHORT_NAMES: &[(&str, &str)] = &[
 /// Variables that are no keys.
 pub(super) const OTHER_VARIABLES: &[&str] = &["PROXY_CONFIG", "PROXY_PROCESS_INDEX", "PROXY_GENERATION"];
 
-/// The key that a variable stands for.
+/// The key that a variable stands for. Variables are written in capitals only.
 pub(super) fn key_of_variable(name: &str) -> Option<&'static str> {
-    if let Some((_, key)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
-        return Some(key);
-    }
-    let path = name.strip_prefix("PROXY_")?;
-    KEYS.iter().copied().find(|key| key.replace('.', "__").eq_ignore_ascii_case(path))
+    let short = SHORT_NAMES.iter().find(|(short, _)| *short == name).map(|(_, key)| *key);
+    short.or_else(|| KEYS.iter().copied().find(|key| long_variable(key) == name))
 }
 
-/// The known text that is most like `text`, if any is much like it.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn long_variable(key: &str) -> String {
+    format!("PROXY_{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+/// Keys and sections that may have been meant by `key`, which nobody knows: those of the same name in another section, or
+/// else the one whose spelling is most alike.
+pub(super) fn nearest_keys(key: &str) -> Vec<&'static str> {
+    let name = last(key);
+    let misplaced: Vec<_> = KEYS.iter().copied().filter(|known| last(known) == name).collect();
+    if (1..=3).contains(&misplaced.len()) {
+        return misplaced;
+    }
+    let sections = KEYS.iter().filter_map(|known| known.rsplit_once('.').map(|(section, _)| section));
+    let whole = nearest(key, KEYS.iter().copied().chain(sections), |known| known, 0.85);
+    whole.or_else(|| nearest(name, KEYS.iter().copied(), last, 0.9)).into_iter().collect()
+}
+
+/// The variable that may have been meant by `name`, which nobody knows.
+pub(super) fn nearest_variable(name: &str) -> Option<String> {
+    let wish = name.strip_prefix("PROXY_")?;
+    let stem = |known: &'static str| known.strip_prefix("PROXY_").unwrap_or(known);
+    let short = SHORT_NAMES.iter().map(|(short, _)| *short).chain(OTHER_VARIABLES.iter().copied());
+    nearest(wish, short, stem, 0.9).map(str::to_owned).or_else(|| {
+        let key = nearest_keys(&wish.to_ascii_lowercase().replace("__", ".")).into_iter().next()?;
+        KEYS.contains(&key).then(|| long_variable(key))
+    })
+}
+
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+/// The candidate of which `part` is most like `text`, if it is like it at all: 1 is the same, 0 has nothing in common.
+fn nearest<'a>(
+    text: &str,
+    known: impl Iterator<Item = &'a str>,
+    part: impl Fn(&'a str) -> &'a str,
+    at_least: f64,
+) -> Option<&'a str> {
     known
-        .map(|candidate| (strsim::jaro_winkler(text, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
+        .map(|candidate| (strsim::jaro_winkler(text, part(candidate)), candidate))
+        .filter(|(likeness, _)| *likeness >= at_least)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }

@@ -1,18 +1,26 @@
 //! Sources in, settings out, or every problem at once.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    keys::{KEYS, OTHER_VARIABLES, SHORT_NAMES, key_of_variable, nearest},
+    keys::{KEYS, OTHER_VARIABLES, key_of_variable, nearest_keys, nearest_variable},
     problem::{Origin, Problems},
     read,
     reader::{InForce, Reader},
     settings::Settings,
-    tree::{self, Kind, Value},
+    tree::{self, Kind, MAX_TEXT, Value},
 };
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "config.yml";
+
+/// So many problems may come with a search for what was meant.
+const MAX_HINTS: usize = 100;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +29,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// A file that somebody else has read already. Then none is read.
     pub text: Option<(PathBuf, String)>,
-    /// The environment, as the process got it. Only what begins with `PROXY_` is looked at.
+    /// The environment, as the process got it, with U+FFFD for what is no UTF-8: a value with that in it is a problem.
+    /// Only what begins with `PROXY_` is looked at.
     pub environment: Vec<(String, String)>,
     /// Flags, as key and value.
     pub flags: Vec<(&'static str, &'static str, String)>,
@@ -46,6 +55,18 @@ pub struct Loaded {
 ///
 /// Every problem of every source.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let (loaded, problems) = load_with_problems(sources);
+    if problems.0.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// The same, where what is wrong does not matter: the default is in force for every value that is wrong. For those who
+/// want to reach an instance that has begun before its configuration was spoilt.
+#[must_use]
+pub fn load_what_can_be(sources: &Sources) -> Settings {
+    load_with_problems(sources).0.settings
+}
+
+fn load_with_problems(sources: &Sources) -> (Loaded, Problems) {
     let mut problems = Problems::default();
     let mut notices = Vec::new();
     let named = sources.file.clone().map(|path| (path, Origin::Flag("--config"))).or_else(|| {
@@ -57,13 +78,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         None => read_file(named, &mut problems, &mut notices),
     };
     let path = Arc::new(path);
-    let mut tree = match text.as_deref().map(|text| tree::parse(text, &path)) {
-        Some(Ok(tree)) => tree,
-        Some(Err((line, what))) => {
-            problems.add(&Origin::File { path: Arc::clone(&path), line }, "", what);
-            empty()
-        }
-        None => empty(),
+    let mut tree = match text.as_deref() {
+        Some(text) => tree::parse(text, &path, &mut problems),
+        None => Value::empty(Origin::Default),
     };
     if !matches!(tree.kind, Kind::Map(_) | Kind::Null) {
         let found = format!(
@@ -71,25 +88,21 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
             tree.describe()
         );
         problems.add(&tree.origin, "", found);
-        tree = empty();
+        tree = Value::empty(Origin::Default);
     }
+    // Before anything lies over the file: a section that is none would be out of sight then.
+    find_unknown(&tree, "", &mut problems);
     overlay_environment(&mut tree, sources, &mut problems, &mut notices);
     for (key, flag, value) in &sources.flags {
         tree.set(key, tree::parse_scalar(value, Origin::Flag(flag)));
     }
-    find_unknown(&tree, "", &mut problems);
     let mut reader = Reader::new(&tree, problems);
     let settings = read::settings(&mut reader);
-    if !reader.problems.0.is_empty() {
-        return Err(reader.problems);
-    }
-    let mut in_force = reader.in_force;
+    let Reader { mut in_force, mut problems, .. } = reader;
+    problems.sort();
     in_force.sort_by_key(|value| KEYS.iter().position(|key| *key == value.key));
-    Ok(Loaded { settings, file: text.map(|text| (path.as_ref().clone(), text)), notices, in_force })
-}
-
-fn empty() -> Value {
-    Value { kind: Kind::Map(Vec::new()), origin: Origin::Default }
+    let file = text.map(|text| (path.as_ref().clone(), text));
+    (Loaded { settings, file, notices, in_force }, problems)
 }
 
 fn variable<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {
@@ -103,15 +116,29 @@ fn read_file(
 ) -> (PathBuf, Option<String>) {
     let is_named = named.is_some();
     let (path, origin) = named.unwrap_or_else(|| (DEFAULT_FILE.into(), Origin::Default));
-    match fs::read(&path).map(String::from_utf8) {
+    if path.as_os_str().is_empty() {
+        problems.add(&origin, "", "found an empty text; the path of a file is accepted");
+        return (path, None);
+    }
+    match read_text(&path).map(String::from_utf8) {
         Ok(Ok(text)) => return (path, Some(text)),
-        Ok(Err(_)) => problems.add(&origin, "", format!("{} is not UTF-8 text", path.display())),
+        Ok(Err(_)) => problems.add(&origin, "", format!("{} is no text in UTF-8", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {
             notices.push(format!("there is no {DEFAULT_FILE} here: built-in defaults are in force"));
         }
         Err(error) => problems.add(&origin, "", format!("{} cannot be read: {error}", path.display())),
     }
     (path, None)
+}
+
+/// What is in a file. A path may lead to a device without an end, so no more is read than is accepted.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(MAX_TEXT as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > MAX_TEXT {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_TEXT >> 20)));
+    }
+    Ok(text)
 }
 
 fn overlay_environment(
@@ -127,10 +154,7 @@ fn overlay_environment(
         }
         let origin = Origin::Environment(name.clone());
         let Some(key) = key_of_variable(name) else {
-            let long: Vec<_> =
-                KEYS.iter().map(|key| format!("PROXY_{}", key.replace('.', "__").to_uppercase())).collect();
-            let known = long.iter().map(String::as_str).chain(SHORT_NAMES.iter().map(|(short, _)| *short));
-            let hint = nearest(name, known).map(|near| format!(" (is {near} meant?)")).unwrap_or_default();
+            let hint = nearest_variable(name).map(|near| format!(" (is {near} meant?)")).unwrap_or_default();
             notices.push(format!("the environment variable {name} means nothing here{hint}"));
             continue;
         };
@@ -140,6 +164,10 @@ fn overlay_environment(
                 key,
                 format!("says something else than {other}; one of the two is accepted"),
             );
+        }
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            problems.add(&origin, key, "is no text in UTF-8; such a text is accepted");
+            continue;
         }
         seen.push((name, key, text));
         tree.set(key, tree::parse_scalar(text, origin));
@@ -157,6 +185,13 @@ fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
     };
     for (name, entry) in entries {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if name.contains('.') {
+            // Nobody would find it: a path is walked name by name.
+            let known = KEYS.contains(&key.as_str());
+            let hint = if known { "; a section with the key in it is accepted" } else { "" };
+            problems.add(&entry.origin, &key, format!("unknown key: a name has no dot{hint}"));
+            continue;
+        }
         if KEYS.contains(&key.as_str()) {
             continue;
         }
@@ -165,15 +200,15 @@ fn find_unknown(value: &Value, path: &str, problems: &mut Problems) {
             find_unknown(entry, &key, problems);
             continue;
         }
-        let hint =
-            nearest(&key, KEYS.iter().copied().chain(sections())).map(|near| format!("; is {near} meant?"));
-        problems.add(&entry.origin, &key, format!("unknown key{}", hint.unwrap_or_default()));
+        // A file of many unknown keys is another program's: what is meant by each is not worth the search.
+        let is_ours = problems.0.len() < MAX_HINTS;
+        let near = if is_ours { nearest_keys(&key).join(" or ") } else { String::new() };
+        let hint = if near.is_empty() { String::new() } else { format!("; is {near} meant?") };
+        problems.add(&entry.origin, &key, format!("unknown key{hint}"));
     }
 }
 
-fn sections() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter_map(|key| key.split_once('.').map(|(section, _)| section))
-}
-
+#[cfg(test)]
+mod manual;
 #[cfg(test)]
 mod tests;

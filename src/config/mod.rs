@@ -1,10 +1,12 @@
 //! The configuration: `config.yml`, the environment over it, the flags over both.
 //!
-//! Three stages: what was written, a [`tree`] in which every value knows its place; what is meant, the [`settings`], which
-//! [`read`] makes of it with a [`reader`] that collects every [`problem`]; and what runs, which other rooms build from
-//! their section. [`keys`] is the list of all there is to say, [`load`] the way from sources to settings, and [`show`] the way
-//! back. Knows `net`'s address types only.
+//! Three stages: what was written, a `tree` in which every value knows its place; what is meant, the [`settings`], which
+//! `read` makes of it with a `reader` that collects every [`problem`]; and what runs, which other rooms build from
+//! their section. `keys` is the list of all there is to say and of what is not built yet, [`mod@load`] the way from sources to
+//! settings, and [`show`] the way back. `usable` looks at the files that settings name, and [`change`] says what it takes to
+//! go from one configuration to the next. Knows `net`'s address types only.
 
+pub mod change;
 mod keys;
 pub mod load;
 pub mod problem;
@@ -13,8 +15,11 @@ mod reader;
 pub mod settings;
 pub mod show;
 mod tree;
+mod usable;
+mod value;
 
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
 pub use reader::InForce;
 pub use settings::Settings;
+pub use usable::examine;

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: all of it, each with its place and with what is accepted.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fmt, path::PathBuf, sync::Arc};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,24 @@ impl Problems {
     }
 }
 
+impl Problems {
+    /// Whether something is wrong with `key`.
+    pub(super) fn concern(&self, key: &str) -> bool {
+        self.0.iter().any(|problem| problem.key == key)
+    }
+
+    /// Puts them in the order in which a person goes through the sources: the file from its top, the environment, the
+    /// flags. What stands in one place keeps its order.
+    pub(super) fn sort(&mut self) {
+        self.0.sort_by_key(|problem| match problem.origin {
+            Origin::File { line, .. } => (0, line),
+            Origin::Environment(_) => (1, 0),
+            Origin::Flag(_) => (2, 0),
+            Origin::Default => (3, 0),
+        });
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
@@ -77,3 +95,30 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// `text` without the name and password of a URL in it: what is shown may end up in a log or in a question to a forum.
+pub(super) fn masked(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{}", &rest[end..]).into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_not_shown() {
+        for (text, shown) in [
+            ("https://user:pw@10.0.0.2:3129", "https://***@10.0.0.2:3129"),
+            ("redis://:p@ss@host:1/0?x=@y", "redis://***@host:1/0?x=@y"),
+            ("http://10.0.0.1:3128/a@b", "http://10.0.0.1:3128/a@b"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+    }
+}

@@ -7,23 +7,19 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
-
 use super::{
     keys::UNBUILT,
-    reader::{Reader, quoted, socket_address, text, whole},
+    reader::{Reader, quoted, show_duration, socket_address, text, whole},
     settings::{
-        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, ClientAddress, DestinationPattern,
-        DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
-        Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
-        UpstreamSettings, Via,
+        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, AdminSettings, ClientAddress,
+        DestinationPattern, DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings,
+        LogFormat, LoggingSettings, MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings,
+        SupervisionSettings, TimeoutsSettings, UpstreamSettings, Via,
     },
     tree::{Kind, Value},
+    value::{destination, net_pattern},
 };
-use crate::net::{
-    authority::Host,
-    filter::{NetPattern, NetSet},
-};
+use crate::net::filter::{NetPattern, NetSet};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -31,14 +27,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The shortest deadline that can be asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-const PATTERNS: &str =
-    "loopback, private, link_local, metadata, special, an address or a CIDR prefix is accepted";
-
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     unbuilt(reader);
     let settings = Settings {
         listen_addr: listen_addr(reader),
         log_level: log_level(reader),
+        user: name_or_null(reader, "user"),
+        group: name_or_null(reader, "group"),
         listen: ListenSettings { backlog: nonzero_u32(reader.number("listen.backlog", 1024, 1..=65_535)) },
         runtime: runtime(reader),
         supervision: supervision(reader),
@@ -50,6 +45,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         access: access(reader),
         logging: logging(reader),
         access_log: access_log(reader),
+        admin: admin(reader),
     };
     contradictions(reader, &settings);
     settings
@@ -90,6 +86,10 @@ fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
             reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
         }
     }
+    if addresses.is_empty() && !reader.problems.concern("listen_addr") {
+        reader.problem("listen_addr", "found an empty list; at least one address is accepted");
+    }
+    // Never empty, whatever is reported.
     if addresses.is_empty() { default } else { addresses }
 }
 
@@ -110,6 +110,18 @@ fn log_level(reader: &mut Reader<'_>) -> String {
     )
 }
 
+/// The name of a user or a group, or its number.
+fn name_or_null(reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
+    let shown = |name: &Option<String>| name.as_ref().map_or_else(|| "null".into(), |name| quoted(name));
+    reader.read(key, None, shown, |value| match &value.kind {
+        Kind::Null => Ok(None),
+        _ => text(value)
+            .filter(|name| !name.is_empty() && !name.contains('\0'))
+            .map(Some)
+            .ok_or_else(|| "a name, a number, or null is accepted".into()),
+    })
+}
+
 fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let modes = [
@@ -123,7 +135,11 @@ fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
     RuntimeSettings {
         mode: reader.choice("runtime.mode", Mode::SingleThreaded, &modes),
         worker_threads: or_cores(reader.number_or_null("runtime.worker_threads", None, 1..=1024)),
-        process_count: or_cores(reader.number_or_null("runtime.process_count", Some(4), 1..=256)),
+        process_count: or_cores(reader.number_or_null(
+            "runtime.process_count",
+            Some(4),
+            1..=MAX_PROCESSES as u64,
+        )),
         use_reuseport: reader.bool("runtime.use_reuseport", true),
     }
 }
@@ -195,19 +211,27 @@ fn upstream(reader: &mut Reader<'_>) -> UpstreamSettings {
 }
 
 fn dns(reader: &mut Reader<'_>) -> DnsSettings {
-    let is_null = matches!(reader.origin("dns.servers"), super::problem::Origin::Default);
-    let servers = reader.list(
+    let servers = reader.list_or_null(
         "dns.servers",
-        Vec::new(),
         |server: &SocketAddr| quoted(&server.to_string()),
         |value| {
             let text = text(value).unwrap_or_default();
             let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-            bare.or_else(|_| text.parse()).map_err(|_| "an address with or without a port is accepted".into())
+            let server = bare.or_else(|_| text.parse::<SocketAddr>());
+            server
+                .ok()
+                .filter(|server| server.port() != 0)
+                .ok_or_else(|| "an address with or without a port is accepted".into())
         },
     );
+    if servers.as_ref().is_some_and(Vec::is_empty) && !reader.problems.concern("dns.servers") {
+        reader.problem(
+            "dns.servers",
+            "found an empty list; at least one is accepted, or null for the system's",
+        );
+    }
     DnsSettings {
-        servers: (!is_null && !servers.is_empty()).then_some(servers),
+        servers,
         cache_size: NonZeroUsize::new(reader.number("dns.cache_size", 10_000, 1..=10_000_000) as usize)
             .unwrap_or(NonZeroUsize::MIN),
         negative_ttl: reader.duration("dns.negative_ttl", 5 * SECOND, Duration::ZERO..=DAY),
@@ -259,6 +283,7 @@ fn is_pseudonym(name: &str) -> bool {
 fn access(reader: &mut Reader<'_>) -> AccessSettings {
     let modes = [("enforce", AccessMode::Enforce), ("report", AccessMode::Report)];
     let loopback = vec![NetPattern::Set(NetSet::Loopback)];
+    let to = |value: &Value| destination(&text(value).unwrap_or_default());
     let show_net = |pattern: &NetPattern| quoted(&pattern.to_string());
     let show_destination = |pattern: &DestinationPattern| match pattern {
         DestinationPattern::Host(name) => quoted(name),
@@ -268,40 +293,14 @@ fn access(reader: &mut Reader<'_>) -> AccessSettings {
     AccessSettings {
         mode: reader.choice("access.mode", AccessMode::Enforce, &modes),
         clients: reader.list("access.clients", loopback, show_net, |value| {
-            text(value).and_then(|text| net_pattern(&text)).ok_or_else(|| PATTERNS.to_owned())
+            net_pattern(&text(value).unwrap_or_default())
         }),
-        deny: reader.list(
-            "access.destinations.deny",
-            vec![NetSet::Special.into()],
-            show_destination,
-            destination,
-        ),
-        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, destination),
+        deny: reader.list("access.destinations.deny", vec![NetSet::Special.into()], show_destination, to),
+        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, to),
         connect_ports: reader.list("access.connect_ports", vec![443], ToString::to_string, |value| {
             whole(value, &(1..=65_535)).map(|port| port as u16)
         }),
         local_client_bypass: reader.bool("access.local_client_bypass", true),
-    }
-}
-
-fn net_pattern(text: &str) -> Option<NetPattern> {
-    let bare = || text.parse::<IpAddr>().map(IpNet::from);
-    NetSet::named(text)
-        .map(NetPattern::Set)
-        .or_else(|| text.parse::<IpNet>().or_else(|_| bare()).ok().map(|net| NetPattern::Prefix(net.trunc())))
-}
-
-fn destination(value: &Value) -> Result<DestinationPattern, String> {
-    let accepted = || format!("{PATTERNS}, a host name, or a suffix such as .example.com");
-    let text = text(value).ok_or_else(accepted)?;
-    if let Some(net) = net_pattern(&text) {
-        return Ok(DestinationPattern::Net(net));
-    }
-    let (is_suffix, name) = text.strip_prefix('.').map_or((false, text.as_str()), |name| (true, name));
-    match Host::parse(name.strip_suffix('.').unwrap_or(name)) {
-        Ok(Host::Name(name)) if is_suffix => Ok(DestinationPattern::Suffix(name.into())),
-        Ok(Host::Name(name)) => Ok(DestinationPattern::Host(name.into())),
-        _ => Err(accepted()),
     }
 }
 
@@ -327,11 +326,25 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
     AccessLogSettings { file, query: reader.choice("access_log.query", QueryLogging::Redact, &queries) }
 }
 
-fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Option<PathBuf> {
+fn admin(reader: &mut Reader<'_>) -> AdminSettings {
+    // Without unix sockets there is nothing to be had at a path.
+    let default = cfg!(unix).then_some("run/admin.sock");
+    let socket_path = path_or_null(reader, "admin.socket_path", default);
+    if socket_path.is_some() && cfg!(not(unix)) {
+        reader.problem("admin.socket_path", "this system has no unix sockets: only null is accepted");
+    }
+    AdminSettings { socket_path }
+}
+
+fn path_or_null<'a>(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    default: impl Into<Option<&'a str>>,
+) -> Option<PathBuf> {
     let shown = |path: &Option<PathBuf>| {
         path.as_ref().map_or_else(|| "null".into(), |path| quoted(&path.display().to_string()))
     };
-    reader.read(key, Some(PathBuf::from(default)), shown, |value| match &value.kind {
+    reader.read(key, default.into().map(PathBuf::from), shown, |value| match &value.kind {
         Kind::Null => Ok(None),
         Kind::Text(path) if !path.is_empty() => Ok(Some(path.into())),
         _ => Err("the path of a file, or null, is accepted".into()),
@@ -339,18 +352,33 @@ fn path_or_null(reader: &mut Reader<'_>, key: &'static str, default: &str) -> Op
 }
 
 fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
-    let supervision = &settings.supervision;
-    if supervision.restart_delay > supervision.restart_delay_max {
-        reader.problem(
-            "supervision.restart_delay_max",
-            "is shorter than supervision.restart_delay; at least as long is accepted",
+    let (delay, most) = (settings.supervision.restart_delay, settings.supervision.restart_delay_max);
+    if delay > most {
+        let (delay, most) = (show_duration(delay), show_duration(most));
+        reader.contradiction(
+            ["supervision.restart_delay", "supervision.restart_delay_max"],
+            format!("supervision.restart_delay is {delay} and restart_delay_max is {most}; at most that is accepted"),
         );
     }
-    if settings.upstream.max_idle_per_host > settings.upstream.max_idle {
-        reader.problem(
-            "upstream.max_idle",
-            "is smaller than upstream.max_idle_per_host; at least as many is accepted",
+    let (per_host, all) = (settings.upstream.max_idle_per_host, settings.upstream.max_idle);
+    if per_host > all {
+        reader.contradiction(
+            ["upstream.max_idle_per_host", "upstream.max_idle"],
+            format!(
+                "upstream.max_idle_per_host is {per_host} and max_idle is {all}; at most that is accepted"
+            ),
         );
+    }
+    if let (Some(log), AccessLogTarget::File(access)) = (&settings.logging.file, &settings.access_log.file)
+        && log == access
+    {
+        reader.contradiction(
+            ["access_log.file", "logging.file"],
+            format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
+        );
+    }
+    if settings.group.is_some() && settings.user.is_none() {
+        reader.problem("group", "is set without user; both or neither is accepted, or user alone");
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

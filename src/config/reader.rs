@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use super::{
-    problem::{Origin, Problems},
+    problem::{Origin, Problems, masked},
     tree::{Kind, Value},
 };
 
@@ -38,17 +38,17 @@ impl<'a> Reader<'a> {
         shown: impl Fn(&T) -> String,
         convert: impl Fn(&Value) -> Result<T, String>,
     ) -> T {
-        let (value, origin) = match self.tree.get(key) {
-            None => (default, Origin::Default),
-            Some(written) => match convert(written) {
-                Ok(value) => (value, written.origin.clone()),
+        let mut in_force = None;
+        for written in self.tree.get(key).into_iter().flat_map(Value::layers) {
+            match convert(written) {
+                Ok(value) => in_force = in_force.or_else(|| Some((value, written.origin.clone()))),
                 Err(accepted) => {
                     let text = format!("found {}; {accepted}", written.describe());
                     self.problems.add(&written.origin, key, text);
-                    (default, Origin::Default)
                 }
-            },
-        };
+            }
+        }
+        let (value, origin) = in_force.unwrap_or((default, Origin::Default));
         self.in_force.push(InForce { key, value: shown(&value), origin });
         value
     }
@@ -63,10 +63,28 @@ impl<'a> Reader<'a> {
         self.problems.add(&origin, key, text);
     }
 
+    /// Reports that two keys contradict each other, where somebody has written one of them. What is wrong by itself
+    /// contradicts nothing.
+    pub(super) fn contradiction(&mut self, keys: [&str; 2], text: impl Into<String>) {
+        if keys.iter().any(|key| self.problems.concern(key)) {
+            return;
+        }
+        let written = keys.into_iter().find(|key| self.origin(key) != Origin::Default);
+        self.problem(written.unwrap_or(keys[0]), text);
+    }
+
     pub(super) fn bool(&mut self, key: &'static str, default: bool) -> bool {
-        self.read(key, default, ToString::to_string, |value| match value.kind {
-            Kind::Bool(value) => Ok(value),
-            _ => Err("true or false is accepted".into()),
+        self.read(key, default, ToString::to_string, |value| {
+            let word = match &value.kind {
+                Kind::Bool(value) => return Ok(*value),
+                Kind::Text(word) => word.to_ascii_lowercase(),
+                _ => String::new(),
+            };
+            match word.as_str() {
+                "true" | "yes" | "on" => Ok(true),
+                "false" | "no" | "off" => Ok(false),
+                _ => Err("true or false is accepted".into()),
+            }
         })
     }
 
@@ -127,7 +145,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list. A single value is a list of one; a text from a variable is split at commas.
+    /// A list. A single value is a list of one; a text from a variable is split at commas. Nothing at all is not the empty
+    /// list: a key whose value was forgotten would open what it should close.
     pub(super) fn list<T>(
         &mut self,
         key: &'static str,
@@ -135,37 +154,64 @@ impl<'a> Reader<'a> {
         shown: impl Fn(&T) -> String,
         convert: impl Fn(&Value) -> Result<T, String>,
     ) -> Vec<T> {
-        let written = match self.tree.get(key) {
-            None => None,
-            Some(written) => Some(members(written)),
-        };
-        let mut origin = Origin::Default;
-        let mut values = Vec::new();
-        match written {
-            None => values = default,
-            Some(members) => {
-                origin = self.origin(key);
-                for member in members {
-                    match convert(&member) {
-                        Ok(value) => values.push(value),
-                        Err(accepted) => {
-                            let text = format!("found {}; {accepted}", member.describe());
-                            self.problems.add(&member.origin, key, text);
+        self.members(key, Some(default), shown, convert).unwrap_or_default()
+    }
+
+    /// A list, or null, which is the default.
+    pub(super) fn list_or_null<T>(
+        &mut self,
+        key: &'static str,
+        shown: impl Fn(&T) -> String,
+        convert: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.members(key, None, shown, convert)
+    }
+
+    fn members<T>(
+        &mut self,
+        key: &'static str,
+        default: Option<Vec<T>>,
+        shown: impl Fn(&T) -> String,
+        convert: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let is_nullable = default.is_none();
+        let mut in_force = None;
+        for written in self.tree.get(key).into_iter().flat_map(Value::layers) {
+            let values = match &written.kind {
+                Kind::Null if is_nullable => None,
+                Kind::Null => {
+                    self.problems.add(&written.origin, key, "found null; a list is accepted, [] for none");
+                    continue;
+                }
+                _ => {
+                    let mut values = Vec::new();
+                    for member in split(written) {
+                        match convert(&member) {
+                            Ok(value) => values.push(value),
+                            Err(accepted) => {
+                                let text = format!("found {}; {accepted}", member.describe());
+                                self.problems.add(&member.origin, key, text);
+                            }
                         }
                     }
+                    Some(values)
                 }
-            }
+            };
+            in_force = in_force.or_else(|| Some((values, written.origin.clone())));
         }
-        let text = format!("[{}]", values.iter().map(&shown).collect::<Vec<_>>().join(", "));
+        let (values, origin) = in_force.unwrap_or((default, Origin::Default));
+        let text = values.as_ref().map_or_else(
+            || "null".to_owned(),
+            |values| format!("[{}]", values.iter().map(&shown).collect::<Vec<_>>().join(", ")),
+        );
         self.in_force.push(InForce { key, value: text, origin });
         values
     }
 }
 
-fn members(written: &Value) -> Vec<Value> {
+fn split(written: &Value) -> Vec<Value> {
     match &written.kind {
         Kind::List(members) => members.clone(),
-        Kind::Null => Vec::new(),
         Kind::Text(text) if matches!(written.origin, Origin::Environment(_) | Origin::Flag(_)) => {
             text.split(',').map(|part| super::tree::parse_scalar(part, written.origin.clone())).collect()
         }
@@ -210,8 +256,8 @@ fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration,
         _ => return Err(accepted()),
     };
     let seconds = number.parse::<f64>().map_err(|_| accepted())? * unit;
-    // Whole microseconds, so that 0.001 of something is what it says.
-    let duration = Duration::try_from_secs_f64((seconds * 1e6).round() / 1e6).map_err(|_| accepted())?;
+    // Whole milliseconds: what is in force can be shown as what it is.
+    let duration = Duration::try_from_secs_f64((seconds * 1e3).round() / 1e3).map_err(|_| accepted())?;
     if range.contains(&duration) { Ok(duration) } else { Err(accepted()) }
 }
 
@@ -257,9 +303,9 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0 => "0s".into(),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
 }
@@ -267,14 +313,23 @@ pub(super) fn show_duration(duration: Duration) -> String {
 pub(super) fn show_size(bytes: u64) -> String {
     match bytes {
         0 => "0".into(),
-        _ if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
-        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
         _ => bytes.to_string(),
     }
 }
 
-/// A text as a YAML string.
+/// A text as a YAML string. Passwords are not shown.
 pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut quoted = String::from('"');
+    for char in masked(text).chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            char if char.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
 }

@@ -19,6 +19,10 @@ pub struct Settings {
     pub listen_addr: Vec<SocketAddr>,
     /// A level or a tracing filter, checked to parse.
     pub log_level: String,
+    /// Started as root, those who serve run as this user, given by name or number.
+    pub user: Option<String>,
+    /// And as this group; none = the user's own. Never without a user.
+    pub group: Option<String>,
     /// Section `listen`.
     pub listen: ListenSettings,
     /// Section `runtime`.
@@ -41,6 +45,8 @@ pub struct Settings {
     pub logging: LoggingSettings,
     /// Section `access_log`.
     pub access_log: AccessLogSettings,
+    /// Section `admin`.
+    pub admin: AdminSettings,
 }
 
 /// The listening sockets.
@@ -49,6 +55,9 @@ pub struct ListenSettings {
     /// Connections the kernel queues for each socket.
     pub backlog: NonZeroU32,
 }
+
+/// The most that `runtime.process_count` or `scale` can ask for.
+pub const MAX_PROCESSES: usize = 256;
 
 /// How many processes and threads serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,4 +302,11 @@ pub enum QueryLogging {
     Keep,
     /// Replaced by a mark.
     Redact,
+}
+
+/// The operator's endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// The socket file on which commands are taken; none = it is off.
+    pub socket_path: Option<PathBuf>,
 }

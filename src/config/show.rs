@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::load::Loaded;
+use super::{load::Loaded, problem::Origin};
 
 /// The text of `check --print`.
 #[must_use]
@@ -17,7 +17,8 @@ pub fn show(loaded: &Loaded) -> String {
             let _ = writeln!(text, "{:indent$}{section}:", "", indent = depth * 2);
         }
         let line = format!("{:indent$}{name}: {}", "", value.value, indent = path.len() * 2);
-        let _ = writeln!(text, "{line:<48} # {}", value.origin);
+        let kind = if matches!(value.origin, Origin::File { .. }) { "file " } else { "" };
+        let _ = writeln!(text, "{line:<48} # {kind}{}", value.origin);
         open = path;
     }
     text

@@ -4,7 +4,18 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What a worker is to be. The first order; the listening sockets and the shared memory come along with it.
+/// A configuration as the launcher has read it. A worker reads no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Counts the configurations that were in force.
+    pub generation: u64,
+    /// The file and its text, if there is one.
+    pub file: Option<(PathBuf, String)>,
+    /// The launcher's flags: key and value.
+    pub flags: Vec<(String, String)>,
+}
+
+/// What a worker is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The slot's index.
@@ -13,17 +24,33 @@ pub struct Assignment {
     pub seat: usize,
     /// Where the instance listens, ports resolved.
     pub listeners: Vec<SocketAddr>,
-    /// The configuration file as the launcher has read it.
-    pub file: Option<(PathBuf, String)>,
-    /// The launcher's flags: key, flag, value.
-    pub flags: Vec<(String, String)>,
+    /// How many listening sockets come along, after the shared memory.
+    pub sockets: usize,
+    /// What to do.
+    pub configuration: Configuration,
 }
 
 /// Launcher to worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Begin.
-    Assign(Assignment),
+    /// Begin. The first order; the shared memory and the slot's sockets come along.
+    Assign(Box<Assignment>),
+    /// Accept for another slot as well, whose sockets come along.
+    Lend {
+        /// The other slot.
+        slot: usize,
+        /// How many sockets.
+        sockets: usize,
+    },
+    /// The other slot accepts by itself again.
+    TakeBack {
+        /// The other slot.
+        slot: usize,
+    },
+    /// Put another configuration in force.
+    Reload(Box<Configuration>),
+    /// Open the log files again.
+    ReopenLogs,
     /// Stop accepting, finish what is there, leave.
     Drain,
     /// Leave at once.
@@ -39,6 +66,18 @@ pub enum Report {
     Ready,
     /// Alive.
     Pong,
+    /// A configuration is in force.
+    Applied {
+        /// Which.
+        generation: u64,
+    },
+    /// A configuration cannot be put in force; the old one still is.
+    Refused {
+        /// Which.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
     /// Leaving, after this many tunnels had to be cut.
     Leaving {
         /// How many.

@@ -3,6 +3,10 @@
 #[cfg(unix)]
 pub mod channel;
 mod message;
+#[cfg(unix)]
+pub mod notify;
+#[cfg(unix)]
+pub mod privileges;
 pub mod signals;
 
-pub use message::{Assignment, Order, Report};
+pub use message::{Assignment, Configuration, Order, Report};

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -153,7 +153,11 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer.
     #[must_use]
-    pub fn new(resolver: Resolver, options: DialOptions) -> Self {
+    pub fn new(resolver: Resolver, mut options: DialOptions) -> Self {
+        if let Some(own) = options.bind_addr {
+            // Nothing is gained by waiting for addresses of the other family.
+            options.prefer = Family::of(own);
+        }
         Self { resolver, options }
     }
 
@@ -166,12 +170,12 @@ impl Dialer {
         let started = Instant::now();
         let deadline = started + self.options.connect_timeout;
         let mut race = Race::new(&self.options, reach, authority.port);
+        let mut resolved = None;
         let known = match &authority.host {
             Host::Name(name) => self.resolver.known(name),
             Host::V4(address) => vec![(*address).into()],
             Host::V6(address) => vec![(*address).into()],
         };
-        let mut resolved = None;
         let connected = match &authority.host {
             Host::Name(name) if known.is_empty() => {
                 let racing = self.resolve_and_race(name, &mut race, &mut resolved);
@@ -184,8 +188,7 @@ impl Dialer {
         };
         let stream = match connected {
             Ok(connected) => connected?,
-            Err(_) if race.is_empty_handed() => return Err(DialError::DnsTimeout),
-            Err(_) => return Err(DialError::Timeout),
+            Err(_) => return Err(race.overtaken()),
         };
         let peer = stream.peer_addr()?;
         socket::prepare(&stream, self.options.keepalive)?;
@@ -200,86 +203,40 @@ impl Dialer {
         race: &mut Race<'_>,
         resolved: &mut Option<Instant>,
     ) -> Result<TcpStream, DialError> {
-        let other = match self.options.prefer {
-            Family::Ipv4 => Family::Ipv6,
-            Family::Ipv6 => Family::Ipv4,
-        };
-        let mut preferred = Question::new(self.resolver.lookup(name, self.options.prefer));
-        let mut second = Question::new(self.resolver.lookup(name, other));
-        let mut failure = None;
-        let mut delay: Option<Pin<Box<Sleep>>> = None;
+        let mut answers = self.resolver.ask(name);
+        let mut lead: Option<Pin<Box<Sleep>>> = None;
         let mut held = Vec::new();
         poll_fn(|cx| {
-            match preferred.poll_answer(cx) {
-                Poll::Ready(Ok(addresses)) => {
-                    race.add(addresses);
-                    resolved.get_or_insert_with(Instant::now);
+            while !answers.are_complete() {
+                match answers.poll_next(cx) {
+                    Poll::Ready(Some(Ok(addresses))) => {
+                        let preferred =
+                            addresses.first().is_some_and(|first| Family::of(*first) == self.options.prefer);
+                        if preferred || resolved.is_some() {
+                            resolved.get_or_insert_with(Instant::now);
+                            race.add(addresses);
+                        } else {
+                            held = addresses;
+                            lead = Some(Box::pin(sleep_until(Instant::now() + RESOLUTION_DELAY)));
+                        }
+                    }
+                    Poll::Ready(Some(Err(ResolveError::Timeout))) => {
+                        return Poll::Ready(Err(DialError::DnsTimeout));
+                    }
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(DialError::Dns(error))),
+                    Poll::Ready(None) => {}
+                    Poll::Pending => break,
                 }
-                Poll::Ready(Err(error)) => keep_clearer(&mut failure, error),
-                Poll::Pending => {}
             }
-            match second.poll_answer(cx) {
-                Poll::Ready(Ok(addresses)) => {
-                    held = addresses;
-                    delay = Some(Box::pin(sleep_until(Instant::now() + RESOLUTION_DELAY)));
-                }
-                Poll::Ready(Err(error)) => keep_clearer(&mut failure, error),
-                Poll::Pending => {}
-            }
-            let waited = delay.as_mut().is_some_and(|delay| delay.as_mut().poll(cx).is_ready());
-            if !held.is_empty() && (waited || preferred.is_answered()) {
-                race.add(std::mem::take(&mut held));
-                delay = None;
+            let waited = lead.as_mut().is_some_and(|lead| lead.as_mut().poll(cx).is_ready());
+            if waited || resolved.is_some() || answers.are_complete() {
+                lead = None;
                 resolved.get_or_insert_with(Instant::now);
+                race.add(std::mem::take(&mut held));
             }
-            let complete = preferred.is_answered() && second.is_answered() && held.is_empty();
-            if complete && race.is_empty_handed() {
-                return Poll::Ready(Err(match failure.take() {
-                    Some(ResolveError::Timeout) => DialError::DnsTimeout,
-                    Some(error) => DialError::Dns(error),
-                    None => DialError::Dns(ResolveError::NotFound { rcode: "NOERROR" }),
-                }));
-            }
-            race.poll(cx, complete)
+            race.poll(cx, answers.are_complete())
         })
         .await
-    }
-}
-
-/// Of two failed questions the one that says most: a server's failure before "no such record".
-fn keep_clearer(kept: &mut Option<ResolveError>, error: ResolveError) {
-    let says = |error: &ResolveError| match error {
-        ResolveError::NotFound { rcode: "NXDOMAIN" } => 3,
-        ResolveError::Failed { .. } | ResolveError::BadName => 2,
-        ResolveError::Timeout => 1,
-        ResolveError::NotFound { .. } => 0,
-    };
-    if kept.as_ref().is_none_or(|kept| says(kept) < says(&error)) {
-        *kept = Some(error);
-    }
-}
-
-type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>>;
-
-/// A look-up that gives its answer once.
-struct Question<'a>(Option<Lookup<'a>>);
-
-impl<'a> Question<'a> {
-    fn new(lookup: impl Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a) -> Self {
-        Self(Some(Box::pin(lookup)))
-    }
-
-    fn is_answered(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<IpAddr>, ResolveError>> {
-        let Some(lookup) = &mut self.0 else { return Poll::Pending };
-        let answer = lookup.as_mut().poll(cx);
-        if answer.is_ready() {
-            self.0 = None;
-        }
-        answer
     }
 }
 
@@ -313,11 +270,6 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// Whether there was no address to try or to refuse yet.
-    fn is_empty_handed(&self) -> bool {
-        self.added == 0 && self.refused.is_none()
-    }
-
     /// More addresses, in the order of preference inside their family. Families take turns (RFC 8305 section 4).
     fn add(&mut self, addresses: Vec<IpAddr>) {
         for ip in addresses {
@@ -326,16 +278,17 @@ impl<'a> Race<'a> {
             if !fits {
                 self.refused.get_or_insert(DialError::NoFamily);
             } else if let Err(error) = self.reach.check(address) {
-                self.refused.get_or_insert(error);
+                // The rules are the reason to give, where there are two.
+                if matches!(self.refused, None | Some(DialError::NoFamily)) {
+                    self.refused = Some(error);
+                }
             } else if self.added < MAX_ADDRESSES && !self.waiting.contains(&address) {
                 self.waiting.push_back(address);
                 self.added += 1;
             }
         }
-        let (mut first, mut second): (VecDeque<_>, VecDeque<_>) = self
-            .waiting
-            .drain(..)
-            .partition(|address| address.is_ipv6() == (self.options.prefer == Family::Ipv6));
+        let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|address| Family::of(address.ip()) == self.options.prefer);
         while let Some(address) = first.pop_front() {
             self.waiting.push_back(address);
             self.waiting.extend(second.pop_front());
@@ -353,7 +306,7 @@ impl<'a> Race<'a> {
                     Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
                     Poll::Ready(Err(error)) => {
                         drop(self.running.swap_remove(at));
-                        self.failed.get_or_insert(error.into());
+                        self.note(error.into());
                         any_failed = true;
                     }
                     Poll::Pending => at += 1,
@@ -379,17 +332,38 @@ impl<'a> Race<'a> {
         }
     }
 
+    /// Keeps the failure of the address that came closest: that IPv6 is unreachable says nothing where IPv4 was refused.
+    fn note(&mut self, error: DialError) {
+        let closeness = |error: &DialError| match error {
+            DialError::Unreachable => 0,
+            DialError::Timeout => 1,
+            DialError::Refused => 3,
+            _ => 2,
+        };
+        if self.failed.as_ref().is_none_or(|kept| closeness(kept) < closeness(&error)) {
+            self.failed = Some(error);
+        }
+    }
+
     fn verdict(&mut self) -> DialError {
         self.failed
             .take()
             .or_else(|| self.refused.take())
             .unwrap_or(DialError::Dns(ResolveError::NotFound { rcode: "NOERROR" }))
     }
+
+    /// What the deadline has overtaken.
+    fn overtaken(self) -> DialError {
+        if self.added > 0 { DialError::Timeout } else { self.refused.unwrap_or(DialError::DnsTimeout) }
+    }
 }
 
 async fn connect(address: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     let Some(from) = from else { return TcpStream::connect(address).await };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(from, 0))?;
+    socket::bind_source(&socket, from)?;
     socket.connect(address).await
 }
+
+#[cfg(test)]
+mod tests;

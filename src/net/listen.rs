@@ -61,6 +61,20 @@ pub fn listen(address: SocketAddr, count: usize, backlog: u32) -> Result<Vec<Tcp
     Ok(sockets.into_iter().map(Into::into).collect())
 }
 
+/// One more socket for a port on which this process listens already with [`listen`].
+///
+/// # Errors
+///
+/// When the operating system refuses it.
+pub fn join(address: SocketAddr, backlog: u32) -> Result<TcpListener, ListenError> {
+    let joined = further(address).and_then(|socket| {
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    joined.map(Into::into).map_err(|source| ListenError { address, source })
+}
+
 fn first(address: SocketAddr) -> io::Result<Socket> {
     let socket = new(address)?;
     // A connection of the last instance that still lingers is no reason to wait.

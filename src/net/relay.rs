@@ -1,35 +1,33 @@
 //! Both ways until both ends finish.
 //!
-//! Each direction moves by itself: readiness first, then a read into a buffer of the thread's pool, which is held only
-//! while bytes are on their way. The end of one side is passed on once everything in front of it is written; an
-//! error on one side ends both. One timer a relay, moved lazily. Must not know what the bytes are.
+//! Each direction moves by itself and holds a buffer only while bytes are on their way. The end of one side is passed on
+//! once everything in front of it is written; an error on one side ends both. One timer a relay, moved lazily. On Linux a
+//! direction that moves many bytes goes through the kernel. Must not know what the bytes are.
+
+mod buffer;
+#[cfg(target_os = "linux")]
+mod bulk;
+mod direction;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io,
-    net::Shutdown,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How much is moved at a time.
-const BUFFER_SIZE: usize = 64 * 1024;
-
-/// Buffers that a thread keeps for the next bytes.
-const POOLED_BUFFERS: usize = 16;
-
-/// How often one direction may move before the other has its turn.
-const TURNS: usize = 8;
+use self::direction::{Direction, Fault};
 
 /// Deadlines of a relay.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +74,32 @@ pub enum RelayOutcome {
     OriginFailed(io::Error),
 }
 
+/// One end of a relay: a socket, or what has one underneath.
+pub trait Conduit: AsyncRead + AsyncWrite + Unpin {
+    /// The socket whose bytes are the very bytes that are relayed, where there is one: it can be moved by the kernel.
+    fn plain(&self) -> Option<&TcpStream>;
+
+    /// Has the connection reset when it is closed, for what it carries is not complete.
+    fn abort(&self);
+}
+
+impl Conduit for TcpStream {
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+
+    fn abort(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
 /// Moves bytes between `client` and `origin` until both have finished; `early` bytes go first.
 ///
 /// Dropping the future closes both connections. `counts` tells what has moved at any time.
-pub async fn relay(
-    client: TcpStream,
+pub async fn relay<C: Conduit, O: Conduit>(
+    mut client: C,
     client_early: Bytes,
-    origin: TcpStream,
+    mut origin: O,
     origin_early: Bytes,
     options: RelayOptions,
     counts: &RelayCounts,
@@ -90,144 +107,55 @@ pub async fn relay(
     let mut up = Direction::new(client_early);
     let mut down = Direction::new(origin_early);
     let mut timer = Timer::new(options);
+    let mut deaf = None;
     let outcome = poll_fn(|cx| {
-        let before = up.moved + down.moved;
-        let up_done = match up.poll(cx, &client, &origin, &counts.up) {
-            Poll::Ready(Err(end)) => return Poll::Ready(end.outcome(true)),
+        let before = up.moved() + down.moved();
+        let up_done = match up.poll(cx, &mut client, &mut origin, &counts.up) {
+            Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
+            Poll::Ready(Err(Fault::Sink(error))) => {
+                deaf = Some(Deaf { error, down: down.moved(), ended: down.is_done() });
+                up.discard();
+                cx.waker().wake_by_ref();
+                false
+            }
             polled => polled.is_ready(),
         };
-        let down_done = match down.poll(cx, &origin, &client, &counts.down) {
-            Poll::Ready(Err(end)) => return Poll::Ready(end.outcome(false)),
+        let down_done = match down.poll(cx, &mut origin, &mut client, &counts.down) {
+            Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::OriginFailed(error)),
+            Poll::Ready(Err(Fault::Sink(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
             polled => polled.is_ready(),
         };
+        if down_done && let Some(deaf) = deaf.take_if(|deaf| !deaf.ended && deaf.down == down.moved()) {
+            return Poll::Ready(RelayOutcome::OriginFailed(deaf.error));
+        }
         if up_done && down_done {
             return Poll::Ready(RelayOutcome::Finished);
         }
-        timer.poll(cx, up.moved + down.moved != before, up_done || down_done)
+        timer.poll(cx, up.moved() + down.moved() != before, up_done || down_done)
     })
     .await;
     if matches!(outcome, RelayOutcome::ClientFailed(_) | RelayOutcome::OriginFailed(_)) {
         // What one side has lost must not look finished to the other.
-        let _ = client.set_zero_linger();
-        let _ = origin.set_zero_linger();
+        client.abort();
+        origin.abort();
     }
-    outcome
-}
-
-/// Which end of a direction failed.
-enum End {
-    Source(io::Error),
-    Sink(io::Error),
-}
-
-impl End {
-    fn outcome(self, upward: bool) -> RelayOutcome {
-        match (self, upward) {
-            (Self::Source(error), true) | (Self::Sink(error), false) => RelayOutcome::ClientFailed(error),
-            (Self::Source(error), false) | (Self::Sink(error), true) => RelayOutcome::OriginFailed(error),
-        }
+    match deaf {
+        Some(deaf) if !deaf.ended => RelayOutcome::OriginFailed(deaf.error),
+        _ => outcome,
     }
 }
 
-/// One way.
-struct Direction {
-    /// Read and not yet written.
-    held: Bytes,
-    moved: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The source has finished; what is held is still to be written.
-    Ending,
-    Done,
-}
-
-impl Direction {
-    fn new(early: Bytes) -> Self {
-        Self { held: early, moved: 0, state: State::Open }
-    }
-
-    /// Ready when the source has finished and the sink knows.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
-        count: &AtomicU64,
-    ) -> Poll<Result<(), End>> {
-        for _ in 0..TURNS {
-            if self.state == State::Done {
-                return Poll::Ready(Ok(()));
-            }
-            if !self.held.is_empty() {
-                ready!(sink.poll_write_ready(cx)).map_err(End::Sink)?;
-                match sink.try_write(&self.held) {
-                    Ok(written) => {
-                        drop(self.held.split_to(written));
-                        self.passed(written, count);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(End::Sink(error))),
-                }
-            } else if self.state == State::Ending {
-                // An error here says that the sink is gone, which its own direction finds out.
-                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
-                self.state = State::Done;
-            } else {
-                ready!(source.poll_read_ready(cx)).map_err(End::Source)?;
-                ready!(self.pump(cx, source, sink, count))?;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Reads once and writes what was read; what the sink does not take is held.
-    fn pump(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
-        count: &AtomicU64,
-    ) -> Poll<Result<(), End>> {
-        with_buffer(|buffer| {
-            let read = match source.try_read(buffer) {
-                Ok(0) => {
-                    self.state = State::Ending;
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(End::Source(error))),
-            };
-            let mut written = 0;
-            while written < read {
-                match sink.poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Sink(error))),
-                    Poll::Pending => break,
-                }
-                match sink.try_write(&buffer[written..read]) {
-                    Ok(more) => written += more,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(End::Sink(error))),
-                }
-            }
-            self.passed(written, count);
-            if written < read {
-                self.held = Bytes::copy_from_slice(&buffer[written..read]);
-            }
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    fn passed(&mut self, bytes: usize, count: &AtomicU64) {
-        self.moved += bytes as u64;
-        count.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
+/// An origin that takes no more, though there is something to send to it.
+///
+/// It may have said all it had to say before, as a server does that refuses an upload and hangs up. What it said is still
+/// passed on, and the client's connection is not reset while that is on its way: what the client sends is read and
+/// dropped until it has finished too. Only an origin that had nothing more to say has failed.
+struct Deaf {
+    error: io::Error,
+    /// What had come from it by then.
+    down: u64,
+    /// Whether its end had been passed on by then.
+    ended: bool,
 }
 
 /// The one timer of a relay. It is armed when the relay begins to wait, and looks at the clock only when it fires or when
@@ -267,22 +195,4 @@ impl Timer {
         }
         Poll::Pending
     }
-}
-
-thread_local! {
-    static BUFFERS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends a buffer for as long as `use_it` runs.
-fn with_buffer<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
-    let pooled = BUFFERS.with(|buffers| buffers.borrow_mut().pop());
-    let mut buffer = pooled.unwrap_or_else(|| vec![0; BUFFER_SIZE].into_boxed_slice());
-    let result = use_it(&mut buffer);
-    BUFFERS.with(|buffers| {
-        let mut buffers = buffers.borrow_mut();
-        if buffers.len() < POOLED_BUFFERS {
-            buffers.push(buffer);
-        }
-    });
-    result
 }

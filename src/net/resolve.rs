@@ -1,36 +1,48 @@
 //! Names to addresses: the hosts file first, then DNS, cached and bounded, each name asked for once at a time.
 //!
-//! Cache, retries and the merging of equal questions are hickory-resolver's. Must not know what an address is for.
+//! Cache, retries and the merging of equal questions are hickory-resolver's. What is ours is which names a short one
+//! stands for, and that a name is left for the next one of the search list only when it has no address of either family,
+//! as getaddrinfo does it. (Asked family by family, a host without IPv6 would get the IPv6 address of a wildcard in the
+//! search list, and that would be dialled first.) Must not know what an address is for.
+//!
+//! The invariant: `localhost` and all below it is the loopback unless the hosts file says otherwise, and a name with a
+//! trailing dot is looked up as it is.
+
+mod answers;
+mod system;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use hickory_resolver::{
-    Hosts, TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
-        op::{Query, ResponseCode},
+        op::ResponseCode,
         rr::{Name, RData, RecordType},
     },
 };
 use thiserror::Error;
 
-/// How often the hosts file is looked at for a change.
-const HOSTS_INTERVAL: Duration = Duration::from_secs(1);
+pub use self::answers::Answers;
+use super::hosts::{self, Hosts};
 
 /// How names are resolved.
 #[derive(Clone, Debug)]
 pub struct ResolverOptions {
-    /// Name servers; none = the system's configuration.
+    /// Name servers; none = the system's configuration. Only that has a search list.
     pub servers: Option<Vec<SocketAddr>>,
-    /// Answers kept.
+    /// Answers kept; a name has one a family.
     pub cache_size: usize,
-    /// How long a negative answer is kept at most.
+    /// How long a negative answer is kept: what a server says of that is about zones, and not all say it.
     pub negative_ttl: Duration,
 }
 
@@ -41,6 +53,14 @@ pub enum Family {
     Ipv4,
     /// IPv6.
     Ipv6,
+}
+
+impl Family {
+    /// Of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
 }
 
 /// Why a name has no addresses.
@@ -72,35 +92,60 @@ pub enum ResolveError {
 #[error("cannot use the name servers of this system: {0}")]
 pub struct ResolverError(String);
 
-/// Resolves names. Clones share the cache.
+/// Resolves names. Clones share the cache and the questions on their way.
+///
+/// Starts no thread. The first question ties it to the runtime that asks: one small task a name server, which ends with
+/// the last clone.
 #[derive(Clone)]
-pub struct Resolver {
+pub struct Resolver(Arc<Shared>);
+
+struct Shared {
     dns: TokioResolver,
-    hosts: Arc<Mutex<HostsFile>>,
+    /// Appended to names with fewer dots than `ndots` before, and to others after, they are tried as they are.
+    search: Vec<Name>,
+    ndots: usize,
+    hosts: Hosts,
 }
+
+/// All addresses of one name in one family, when they are there.
+type Question = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send>>;
 
 impl Resolver {
     /// A resolver. Reads the system's configuration and hosts file; nothing is asked of the network.
     ///
     /// # Errors
     ///
-    /// When the system's configuration is asked for and cannot be read.
+    /// When the system's configuration is asked for and cannot be understood. Where there is none, the name server is the one
+    /// of this host (resolv.conf(5)): addresses and the names of the hosts file can be reached without any.
     pub fn new(options: &ResolverOptions) -> Result<Self, ResolverError> {
-        let mut builder = match &options.servers {
-            None => TokioResolver::builder_tokio().map_err(|error| ResolverError(error.to_string()))?,
-            Some(servers) => {
-                let servers = servers.iter().copied().map(name_server).collect();
-                let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-                TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            }
+        Self::with_hosts(options, Hosts::read(hosts::system_path(), Instant::now()))
+    }
+
+    fn with_hosts(options: &ResolverOptions, hosts: Hosts) -> Result<Self, ResolverError> {
+        let system = match &options.servers {
+            None => system::read()?,
+            Some(servers) => system::Conf {
+                servers: servers.iter().copied().map(name_server).collect(),
+                ..system::Conf::default()
+            },
         };
-        let opts: &mut ResolverOpts = builder.options_mut();
-        opts.cache_size = options.cache_size as u64;
-        opts.negative_max_ttl = Some(options.negative_ttl);
-        // Looked at in here, so that a name in the hosts file is never asked of DNS in the other family.
-        opts.use_hosts_file = ResolveHosts::Never;
-        let dns = builder.build().map_err(|error| ResolverError(error.to_string()))?;
-        Ok(Self { dns, hosts: Arc::default() })
+        Self::build(options, system, hosts)
+    }
+
+    fn build(options: &ResolverOptions, system: system::Conf, hosts: Hosts) -> Result<Self, ResolverError> {
+        let system::Conf { servers, search, mut dns } = system;
+        let ndots = dns.ndots;
+        dns.cache_size = options.cache_size as u64;
+        dns.negative_min_ttl = Some(options.negative_ttl);
+        dns.negative_max_ttl = Some(options.negative_ttl);
+        // Hosts file and search list are looked at in here.
+        dns.use_hosts_file = ResolveHosts::Never;
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        let dns = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(dns)
+            .build()
+            .map_err(|error| ResolverError(error.to_string()))?;
+        Ok(Self(Arc::new(Shared { dns, search, ndots, hosts })))
     }
 
     /// What the hosts file says of `name`, and the loopback addresses for `localhost` and all below it (RFC 6761 section 6.3).
@@ -108,31 +153,49 @@ impl Resolver {
     #[must_use]
     pub fn known(&self, name: &str) -> Vec<IpAddr> {
         let bare = name.strip_suffix('.').unwrap_or(name);
-        let Ok(mut parsed) = Name::from_utf8(bare) else { return Vec::new() };
-        parsed.set_fqdn(true);
-        let listed = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).find(&parsed);
+        let listed = self.0.hosts.find(bare, Instant::now());
         let is_localhost = bare == "localhost" || bare.ends_with(".localhost");
         if listed.is_empty() && is_localhost {
-            return vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+            return vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         }
         listed
     }
 
-    /// Asks DNS for the addresses of `name` in one family. A name with a trailing dot is absolute; others are looked for
-    /// with the system's search list as well.
-    ///
-    /// # Errors
-    ///
-    /// When there is none; why is in the error. Dropping the future leaves other callers' questions alone.
-    pub async fn lookup(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
-        let name = Name::from_utf8(name).map_err(|_| ResolveError::BadName)?;
-        let record_type = match family {
-            Family::Ipv4 => RecordType::A,
-            Family::Ipv6 => RecordType::AAAA,
-        };
-        let answer = self.dns.lookup(name, record_type).await.map_err(|error| explain(&error))?;
-        let found: Vec<_> = answer.answers().iter().filter_map(|record| address(&record.data)).collect();
-        if found.is_empty() { Err(ResolveError::NotFound { rcode: "NOERROR" }) } else { Ok(found) }
+    /// Begins to ask DNS for the addresses of `name`, of both families at once. A name with a trailing dot is absolute; others
+    /// are looked for with the system's search list as well. Nothing is sent before the answers are polled.
+    #[must_use]
+    pub fn ask(&self, name: &str) -> Answers {
+        Answers::new(self.clone(), self.names(name))
+    }
+
+    /// The absolute names to try, in the order of resolv.conf(5).
+    fn names(&self, name: &str) -> Vec<Name> {
+        let Ok(mut own) = Name::from_ascii(name) else { return Vec::new() };
+        if own.is_fqdn() {
+            return vec![own];
+        }
+        let dots = name.bytes().filter(|byte| *byte == b'.').count();
+        let appended = self.0.search.iter().filter_map(|domain| own.clone().append_domain(domain).ok());
+        let mut names: Vec<Name> = appended.collect();
+        own.set_fqdn(true);
+        names.insert(if dots >= self.0.ndots { 0 } else { names.len() }, own);
+        for name in &mut names {
+            name.set_fqdn(true);
+        }
+        names
+    }
+
+    fn question(&self, name: Name, family: Family) -> Question {
+        let dns = self.0.dns.clone();
+        Box::pin(async move {
+            let record_type = match family {
+                Family::Ipv4 => RecordType::A,
+                Family::Ipv6 => RecordType::AAAA,
+            };
+            let answer = dns.lookup(name, record_type).await.map_err(|error| explain(&error))?;
+            let found: Vec<_> = answer.answers().iter().filter_map(|record| address(&record.data)).collect();
+            if found.is_empty() { Err(ResolveError::NotFound { rcode: "NOERROR" }) } else { Ok(found) }
+        })
     }
 }
 
@@ -182,45 +245,8 @@ fn code_name(code: ResponseCode) -> Option<&'static str> {
     })
 }
 
-/// The hosts file, read again when it has changed.
-#[derive(Default)]
-struct HostsFile {
-    hosts: Hosts,
-    looked: Option<Instant>,
-    modified: Option<SystemTime>,
-}
-
-impl HostsFile {
-    fn find(&mut self, name: &Name) -> Vec<IpAddr> {
-        if self.looked.is_none_or(|looked| looked.elapsed() >= HOSTS_INTERVAL) {
-            self.look();
-        }
-        let mut found = Vec::new();
-        for record_type in [RecordType::AAAA, RecordType::A] {
-            if let Some(lookup) = self.hosts.lookup_static_host(&Query::query(name.clone(), record_type)) {
-                found.extend(lookup.answers().iter().filter_map(|record| address(&record.data)));
-            }
-        }
-        found
-    }
-
-    fn look(&mut self) {
-        let modified = fs::metadata(HOSTS_PATH).and_then(|file| file.modified()).ok();
-        if self.looked.is_none() || modified != self.modified {
-            self.hosts = Hosts::from_system().unwrap_or_default();
-            self.modified = modified;
-        }
-        self.looked = Some(Instant::now());
-    }
-}
-
-#[cfg(not(windows))]
-const HOSTS_PATH: &str = "/etc/hosts";
-#[cfg(windows)]
-const HOSTS_PATH: &str = r"C:\Windows\System32\drivers\etc\hosts";
-
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").finish_non_exhaustive()
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("search", &self.0.search).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,13 @@
 //! Options of any stream.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// How often a peer that does not answer a keep-alive probe is asked again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -18,4 +22,18 @@ pub fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let probes = TcpKeepalive::new().with_time(keepalive).with_interval(PROBE_INTERVAL);
     socket.set_tcp_keepalive(&probes)
+}
+
+/// Has a socket that is about to connect do so from `source`.
+///
+/// On Linux the port is chosen when the socket connects, so that one source port serves connections to different origins: it
+/// could otherwise not make more connections in all than there are ephemeral ports.
+///
+/// # Errors
+///
+/// The kernel's: the address is not one of this host.
+pub fn bind_source(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(SocketAddr::new(source, 0))
 }

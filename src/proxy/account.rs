@@ -1,6 +1,11 @@
 //! Where a proxy tells what it does: the counters of this process, and the access log.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
 
 use crate::{
     shared_memory::{Counters, Seat},
@@ -15,7 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Account {
     seat: Seat,
-    log: AccessLog,
+    log: ArcSwap<AccessLog>,
+    /// Lines that the log has lost and that are counted.
+    dropped: AtomicU64,
     worker: Option<usize>,
     max_connections: AtomicU32,
 }
@@ -30,7 +37,13 @@ impl Account {
     /// Books in `seat` and `log`, for the worker with this index.
     #[must_use]
     pub fn new(seat: Seat, log: AccessLog, worker: Option<usize>, max_connections: u32) -> Self {
-        Self { seat, log, worker, max_connections: AtomicU32::new(max_connections) }
+        Self {
+            seat,
+            log: ArcSwap::from_pointee(log),
+            dropped: AtomicU64::new(0),
+            worker,
+            max_connections: AtomicU32::new(max_connections),
+        }
     }
 
     /// Puts another limit in force. Connections over it stay.
@@ -40,8 +53,15 @@ impl Account {
 
     /// The access log.
     #[must_use]
-    pub fn log(&self) -> &AccessLog {
-        &self.log
+    pub fn log(&self) -> Arc<AccessLog> {
+        self.log.load_full()
+    }
+
+    /// Puts another access log in the place of this one, which is returned: what is still in its memory is to be flushed.
+    #[must_use]
+    pub fn replace_log(&self, log: AccessLog) -> Arc<AccessLog> {
+        self.dropped.store(0, Ordering::Relaxed);
+        self.log.swap(Arc::new(log))
     }
 
     /// Tunnels that are open now.
@@ -80,8 +100,12 @@ impl Account {
         }
         counters.bytes_in.fetch_add(record.bytes_in, Ordering::Relaxed);
         counters.bytes_out.fetch_add(record.bytes_out, Ordering::Relaxed);
-        self.log.write(record);
-        counters.access_log_dropped.store(self.log.dropped(), Ordering::Relaxed);
+        let log = self.log.load();
+        log.write(record);
+        // The seat goes on counting when another worker has it.
+        let dropped = log.dropped();
+        let counted = self.dropped.fetch_max(dropped, Ordering::Relaxed);
+        counters.access_log_dropped.fetch_add(dropped.saturating_sub(counted), Ordering::Relaxed);
     }
 }
 

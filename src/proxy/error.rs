@@ -154,6 +154,7 @@ impl From<UpstreamError> for ProxyError {
             UpstreamError::HeadTimeout | UpstreamError::BodyTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, Kind::HttpResponseTimeout)
             }
+            UpstreamError::ClientGone => return Self::bad_request(error.to_string()),
             UpstreamError::UpgradeFailed => (StatusCode::BAD_GATEWAY, Kind::HttpUpgradeFailed),
         };
         Self::upstream(status, kind, error.to_string())

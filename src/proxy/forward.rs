@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     message::{
-        framing::Framing,
+        framing::{self, Framing},
         hop_by_hop::{self, Upgrade},
         trace,
     },
@@ -68,9 +68,8 @@ pub(super) async fn forward(
     mut exchange: Box<Exchange>,
     form: Form,
 ) -> Response<ProxyBody> {
-    let method = request.method().clone();
     match send(&errand, request, &mut exchange).await {
-        Ok(answered) => respond(errand, answered, &method, exchange, form),
+        Ok(answered) => respond(errand, answered, exchange, form),
         Err(error) => respond::failure(exchange, &error, form),
     }
 }
@@ -91,6 +90,11 @@ async fn send(
     let (parts, incoming) = request.into_parts();
     let method = parts.method.clone();
     let mut prepared = prepare(errand, parts.method, parts.headers, Some(incoming), exchange)?;
+    if errand.live.http.preserve_header_case {
+        // hyper keeps the names as they were received in here.
+        *prepared.request.extensions_mut() = parts.extensions;
+        interim::pass_on(&mut prepared.request, errand, prepared.upload.as_ref());
+    }
     let pooled = errand.pool.take(&errand.origin, |peer| errand.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
@@ -104,10 +108,11 @@ async fn send(
         let failure = match sent {
             Ok(response) => {
                 exchange.answered();
+                poll_fn(|cx| errand.wire.poll_interim_sent(cx)).await;
                 return Ok(Answered { response, connection, upload, upgrade });
             }
             Err(Failed::Late(error)) => return Err(error.into()),
-            Err(Failed::Sending(failure)) => failure,
+            Err(Failed::Sending(failure)) => *failure,
         };
         let body_whole = upload.as_ref().is_none_or(|upload| !upload.is_touched());
         let attempt = Attempt {
@@ -205,9 +210,7 @@ fn prepare(
     *request.uri_mut() = Uri::from(errand.path.clone());
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    if !facts.http10 {
-        interim::pass_on(&mut request, &errand.wire, upload.as_ref(), &live.name);
-    }
+    interim::pass_on(&mut request, errand, upload.as_ref());
     Ok(Prepared { request, upload, upgrade })
 }
 
@@ -218,7 +221,7 @@ fn again(errand: &Errand, method: Method, exchange: &mut Exchange) -> Result<Pre
 
 /// Why sending did not lead to a response.
 enum Failed {
-    Sending(SendFailure<RequestBody>),
+    Sending(Box<SendFailure<RequestBody>>),
     Late(UpstreamError),
 }
 
@@ -235,10 +238,14 @@ async fn send_on(
     let mut sending = pin!(connection.send(request));
     poll_fn(|cx| {
         loop {
-            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(sent.map_err(Failed::Sending));
+            let sent = sending.as_mut().poll(cx);
+            if errand.wire.has_too_many_interim() {
+                return Poll::Ready(Err(Failed::Late(UpstreamError::Malformed)));
             }
-            let (at, late) = match upload {
+            if let Poll::Ready(sent) = sent {
+                return Poll::Ready(sent.map_err(|failure| Failed::Sending(Box::new(failure))));
+            }
+            let (mut at, mut late) = match upload {
                 None => (started + live.response_head, UpstreamError::HeadTimeout),
                 Some(upload) if !upload.is_gate_open() => {
                     // The request stays open either way; only the holding back ends.
@@ -255,6 +262,10 @@ async fn send_on(
                     None => (upload.last_progress() + live.body_idle, UpstreamError::BodyTimeout),
                 },
             };
+            let given_up = errand.wire.client_finished().map(|finished| finished + live.client_header);
+            if given_up.is_some_and(|given_up| given_up < at) {
+                (at, late) = (given_up.unwrap_or(at), UpstreamError::ClientGone);
+            }
             return match errand.wire.poll_until(cx, at) {
                 Poll::Ready(()) => Poll::Ready(Err(Failed::Late(late))),
                 Poll::Pending => Poll::Pending,
@@ -268,7 +279,6 @@ async fn send_on(
 fn respond(
     errand: Errand,
     answered: Answered,
-    method: &Method,
     mut exchange: Box<Exchange>,
     form: Form,
 ) -> Response<ProxyBody> {
@@ -283,10 +293,7 @@ fn respond(
         && parts.headers.contains_key(header::CONTENT_LENGTH);
     let received = parts.version;
     let nominated = hop_by_hop::strip_response(&mut parts.headers);
-    let bodiless = parts.status == StatusCode::NO_CONTENT || parts.status == StatusCode::RESET_CONTENT;
-    if ambiguous || (bodiless && *method != Method::HEAD) {
-        parts.headers.remove(header::CONTENT_LENGTH);
-    }
+    framing::drop_forbidden_lengths(parts.status, &mut parts.headers);
     if ambiguous {
         connection.retire();
     }
@@ -296,7 +303,6 @@ fn respond(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     parts.version = Version::HTTP_11;
-    parts.extensions.clear();
     exchange.respond(parts.status);
     if upload.is_some_and(|upload| upload.done_at().is_none()) {
         connection.detach();

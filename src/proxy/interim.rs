@@ -5,26 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Version, header};
 
-use super::{live::Name, request_body::Upload};
-use crate::{message::hop_by_hop, server::Wire};
+use super::{forward::Errand, live::Name, request_body::Upload};
+use crate::message::hop_by_hop;
 
-/// Lets interim responses to `request` reach the client on `wire`; a 100 opens the gate of `upload` instead, for the
-/// client's own connection says `100 Continue` as soon as the body is asked for.
-pub(super) fn pass_on<B>(
-    request: &mut Request<B>,
-    wire: &Arc<Wire>,
-    upload: Option<&Arc<Upload>>,
-    name: &Name,
-) {
-    let wire = Arc::clone(wire);
+/// Lets interim responses to `request` reach the client of `errand`; a 100 opens the gate of `upload` instead, for the
+/// client's own connection says `100 Continue` as soon as the body is asked for. An HTTP/1.0 client gets none.
+pub(super) fn pass_on<B>(request: &mut Request<B>, errand: &Errand, upload: Option<&Arc<Upload>>) {
+    let wire = Arc::clone(&errand.wire);
     let upload = upload.map(Arc::clone);
-    let name = name.clone();
+    let name = errand.live.name.clone();
+    let http10 = errand.head.http10;
     hyper::ext::on_informational(request, move |interim| {
         if interim.status() == StatusCode::CONTINUE {
             if let Some(upload) = &upload {
                 upload.open_gate();
             }
-        } else {
+            wire.count_interim();
+        } else if wire.count_interim() && !http10 {
             wire.send_interim(message(interim.status(), interim.version(), interim.headers(), &name));
         }
     });

@@ -58,6 +58,8 @@ pub struct Streamed {
     wire: Arc<Wire>,
     body_idle: Duration,
     waiting: Option<Instant>,
+    /// What went wrong, kept back until what came before it is on its way to the client.
+    failure: Option<ResponseBodyError>,
 }
 
 /// A connection that is borrowed from the pool until the response is complete.
@@ -100,12 +102,16 @@ impl ProxyBody {
             wire,
             body_idle,
             waiting: None,
+            failure: None,
         }))
     }
 }
 
 impl Streamed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         if let Some(lease) = &mut self.lease {
             lease.connection.drive(cx);
         }
@@ -116,7 +122,7 @@ impl Streamed {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.exchange.fail(ProxyErrorType::HttpResponseIncomplete);
-                Poll::Ready(Some(Err(ResponseBodyError::Origin(error))))
+                self.fail(ResponseBodyError::Origin(error), cx)
             }
             Poll::Ready(None) => {
                 self.finish();
@@ -128,9 +134,17 @@ impl Streamed {
                     return Poll::Pending;
                 }
                 self.exchange.fail(ProxyErrorType::HttpResponseTimeout);
-                Poll::Ready(Some(Err(ResponseBodyError::Timeout)))
+                self.fail(ResponseBodyError::Timeout, cx)
             }
         }
+    }
+
+    /// Fails with the next poll. hyper throws away what it has not written when a body fails, so it is given the time
+    /// between two polls to write it: the client sees as much of the message as there was.
+    fn fail<T>(&mut self, failure: ResponseBodyError, cx: &mut Context<'_>) -> Poll<T> {
+        self.failure = Some(failure);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {

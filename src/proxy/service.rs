@@ -125,7 +125,7 @@ impl Service for Proxy {
                     Ok(permit) => permit,
                     Err(error) => return respond::failure(exchange, &error, form),
                 };
-                let path = match origin_form(request.method(), path_and_query) {
+                let path = match origin_form(request.method(), &path_and_query) {
                     Ok(path) => path,
                     Err(error) => return respond::failure(exchange, &error, closing),
                 };
@@ -205,8 +205,8 @@ fn decide(
 
 /// The raw path and query as the origin gets them. The empty one is `*` for `OPTIONS` and `/` for all others
 /// (RFC 9112 section 3.2.4 and 3.2.1).
-fn origin_form(method: &Method, raw: Bytes) -> Result<PathAndQuery, ProxyError> {
-    let text = std::str::from_utf8(&raw).map_err(|_| unescaped())?;
+fn origin_form(method: &Method, raw: &Bytes) -> Result<PathAndQuery, ProxyError> {
+    let text = std::str::from_utf8(raw).map_err(|_| unescaped())?;
     let path = match target::origin_form(method, text) {
         Cow::Borrowed(form) if form.len() == raw.len() => PathAndQuery::from_maybe_shared(raw.clone()),
         form => PathAndQuery::try_from(form.as_ref()),

@@ -3,7 +3,7 @@
 //! A connection that finds no room is answered and closed before anything is allocated for it. An accept that
 //! fails for lack of descriptors or memory is tried again a little later, never in a tight loop.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,7 +23,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the lack of resources is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepts on `listener` until the drain starts, and serves `service` on every connection in a task of its own.
+/// Accepts on `listener` until the drain starts, and serves `service` on every connection in a task of its own. What
+/// waits to be accepted then is accepted still: closing the socket would reset it.
 ///
 /// The listening socket is dropped with the future. Connections live on until they are finished; the guards of
 /// `drain` tell when.
@@ -33,13 +34,15 @@ pub async fn accept<S: Service>(
     options: ConnectionOptions,
     drain: Drain,
 ) {
+    // The drain is not finished before the last connections are taken.
+    let _guard = drain.guard();
     let shared = Arc::new(Shared::new(service, &options, drain.clone()));
     let mut complained: Option<Instant> = None;
     let mut drain_started = std::pin::pin!(drain.started());
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut drain_started => return,
+            () = &mut drain_started => return sweep(&listener, &shared).await,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -54,6 +57,17 @@ pub async fn accept<S: Service>(
             }
         }
     }
+}
+
+/// Takes every connection that is complete already.
+async fn sweep<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>) {
+    let taking = poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
+            take(stream, peer, shared);
+        }
+        Poll::Ready(())
+    });
+    tokio::task::unconstrained(taking).await;
 }
 
 fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {

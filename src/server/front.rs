@@ -10,6 +10,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -21,13 +22,14 @@ use http::Version;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
 
 use super::{
-    head::RequestHead,
+    head::{self as kept, RequestHead},
+    tap::Tap,
     wire::{BodyFault, Wire},
 };
 use crate::message::{
@@ -115,7 +117,7 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(stream: TcpStream, wire: Arc<Wire>, options: Arc<FrontOptions>) -> Self {
         Self {
-            io: TokioIo::new(Tap { stream, last_read: 0 }),
+            io: TokioIo::new(Tap::new(stream)),
             inbox: BytesMut::new(),
             phase: Phase::Head,
             wire,
@@ -140,19 +142,25 @@ impl Front {
         self.refused.take()
     }
 
-    /// Whether the current message was read to its end and nothing stands behind it.
-    pub(super) fn is_drained(&self) -> bool {
-        self.is_between_requests()
-    }
-
-    /// Whether the last message was delivered whole.
+    /// Whether the client's last request was one of HTTP/1.0.
     pub(super) fn is_http10(&self) -> bool {
         self.status_line.is_some()
     }
 
+    /// Waits for a complete and acceptable head; false when there will be none.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if matches!(self.phase, Phase::Delivered) {
+            self.phase = Phase::Head;
+        }
+        if matches!(self.phase, Phase::Head) && ready!(self.poll_head(cx)).is_err() {
+            self.phase = Phase::Closed;
+        }
+        Poll::Ready(matches!(self.phase, Phase::Deliver(..)))
+    }
+
     /// The socket and what was read from it and not delivered.
     pub(super) fn into_parts(self) -> (TcpStream, BytesMut) {
-        (self.io.into_inner().stream, self.inbox)
+        (self.io.into_inner().into_stream(), self.inbox)
     }
 
     /// Moves to [`Phase::Deliver`] with a checked head, or to [`Phase::Closed`]; pending until one is complete.
@@ -187,11 +195,12 @@ impl Front {
     }
 
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let since = *self.read_waiting.get_or_insert_with(Instant::now);
         if self.inbox.is_empty() {
             // A client that is silent holds no buffer.
             self.inbox = BytesMut::new();
+            self.wire.set_silent_since(Some(since));
         }
-        let since = *self.read_waiting.get_or_insert_with(Instant::now);
         let at = match self.head_started {
             Some(started) if !self.inbox.is_empty() => started + self.options.client_header,
             _ => since + self.options.client_idle,
@@ -211,6 +220,7 @@ impl Front {
         let raw = self.inbox.split_to(end).freeze();
         self.searched = 0;
         self.read_waiting = None;
+        self.wire.set_silent_since(None);
         match head::check_request_head(&raw, self.options.head) {
             Ok(facts) => {
                 if !self.inbox.is_empty() {
@@ -219,10 +229,11 @@ impl Front {
                 if facts.version == Version::HTTP_10 {
                     self.status_line = Some(0);
                 }
-                let framing = facts.framing;
+                let (framing, http10) = (facts.framing, facts.version == Version::HTTP_10);
                 let head = RequestHead::new(raw.clone(), facts, started);
                 self.wire.set_head(head);
-                self.phase = Phase::Deliver(raw, framing);
+                let shown = if http10 { kept::without_keep_alive(&raw) } else { raw };
+                self.phase = Phase::Deliver(shown, framing);
             }
             Err(error) => {
                 self.refused = Some(RefusedHead { fault: Fault::Head(error), raw, started });
@@ -243,7 +254,7 @@ impl Front {
         let most = most.max(1);
         self.inbox.reserve(most);
         let mut room = (&mut self.inbox).limit(most);
-        pin!(self.io.inner_mut().stream.read_buf(&mut room)).poll(cx)
+        pin!(self.io.inner_mut().stream().read_buf(&mut room)).poll(cx)
     }
 
     /// Hands `most` bytes of the inbox to hyper.
@@ -266,7 +277,7 @@ impl Front {
         } else if wanted >= buf.remaining() {
             // The rest of the body fills hyper's buffer: no byte behind it can come along.
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-            self.io.inner().last_read
+            self.io.inner().last_read()
         } else {
             ready!(self.poll_fill(cx, wanted.min(CHUNKED_READ)))?;
             self.deliver(&mut buf, wanted)
@@ -354,12 +365,35 @@ impl Front {
                     None => return Poll::Ready(Ok(())),
                 }
             }
-            let written = ready!(Pin::new(&mut self.io.inner_mut().stream).poll_write(cx, &self.interim))?;
+            let written = ready!(Pin::new(self.io.inner_mut().stream()).poll_write(cx, &self.interim))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.interim.advance(written);
         }
+    }
+
+    /// Notices that a client which waits for its response closes its side, or is gone.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !matches!(self.phase, Phase::Delivered)
+            || !self.inbox.is_empty()
+            || self.wire.has_client_finished()
+        {
+            return Ok(());
+        }
+        let mut byte = [MaybeUninit::uninit()];
+        let mut buf = ReadBuf::uninit(&mut byte);
+        match self.io.inner_mut().stream().poll_peek(cx, &mut buf) {
+            Poll::Ready(Ok(0)) => {
+                self.wire.set_client_finished();
+                // The exchange has been polled already this time, without knowing.
+                cx.waker().wake_by_ref();
+            }
+            // The next request: it has time.
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The deadline on a client that takes nothing from us.
@@ -384,7 +418,7 @@ impl Front {
         for (byte, own) in line.iter_mut().zip(&OWN[at..]) {
             *byte = *own;
         }
-        let written = ready!(Pin::new(&mut self.io.inner_mut().stream).poll_write(cx, &line))?;
+        let written = ready!(Pin::new(self.io.inner_mut().stream()).poll_write(cx, &line))?;
         self.status_line = Some(at + written.min(OWN.len() - at));
         Poll::Ready(Ok(written))
     }
@@ -431,7 +465,7 @@ impl Write for Front {
                     let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
                     front.poll_write_status_line(cx, first, at)
                 }
-                _ => Pin::new(&mut front.io.inner_mut().stream).poll_write_vectored(cx, bufs),
+                _ => Pin::new(front.io.inner_mut().stream()).poll_write_vectored(cx, bufs),
             };
         }
         match polled {
@@ -450,7 +484,8 @@ impl Write for Front {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let front = self.get_mut();
         match front.poll_interim(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Ready(Ok(())) => Poll::Ready(front.poll_watch(cx)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => front.wait_for_room(cx),
         }
     }
@@ -458,39 +493,5 @@ impl Write for Front {
     /// hyper's wish to shut the socket down is not followed: `connection` closes it in an orderly way.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A stream that remembers the size of its last read, which hyper's cursor does not tell.
-#[derive(Debug)]
-struct Tap {
-    stream: TcpStream,
-    last_read: usize,
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.last_read = buf.filled().len() - before;
-        polled
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

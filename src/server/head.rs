@@ -93,3 +93,40 @@ impl RequestHead {
         fields
     }
 }
+
+/// The head of an HTTP/1.0 request as hyper gets it: `keep-alive` is `close`, for a proxy must not keep a connection with such
+/// a client (RFC 9112 section C.2.2), and hyper would.
+pub(super) fn without_keep_alive(raw: &Bytes) -> Bytes {
+    const WISH: &[u8] = b"keep-alive";
+    const ANSWER: &[u8; WISH.len()] = b"close     ";
+    const FIELD: &[u8] = b"connection:";
+    let mut head = raw.to_vec();
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        if line.len() < FIELD.len() || !line[..FIELD.len()].eq_ignore_ascii_case(FIELD) {
+            continue;
+        }
+        for at in FIELD.len()..=line.len().saturating_sub(WISH.len()) {
+            if line[at..at + WISH.len()].eq_ignore_ascii_case(WISH) {
+                line[at..at + WISH.len()].copy_from_slice(ANSWER);
+            }
+        }
+    }
+    head.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keep_alive_becomes_close_in_connection_only() {
+        let raw = Bytes::from_static(
+            b"GET / HTTP/1.0\r\nX-A: keep-alive\r\nConnection: X-B, Keep-Alive\r\nconnection: keep-alive\r\n\r\n",
+        );
+        let shown = without_keep_alive(&raw);
+        assert_eq!(
+            shown,
+            &b"GET / HTTP/1.0\r\nX-A: keep-alive\r\nConnection: X-B, close     \r\nconnection: close     \r\n\r\n"[..]
+        );
+    }
+}

@@ -11,6 +11,7 @@ mod front;
 mod head;
 mod linger;
 mod service;
+mod tap;
 mod wire;
 
 pub use connection::ConnectionOptions;

@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -23,8 +23,8 @@ use tokio::{
 
 use super::head::RequestHead;
 
-/// Interim responses that may wait for the socket at one time. An origin that sends more loses the surplus.
-const MAX_INTERIM: usize = 8;
+/// Interim responses to one request. An origin that sends more does not mean well.
+const MAX_INTERIM: usize = 32;
 
 /// The socket of a client, given back after HTTP has ended on it, with what was read and not yet used.
 #[derive(Debug)]
@@ -55,8 +55,12 @@ struct Timer {
 struct Cell {
     head: Option<RequestHead>,
     interim: VecDeque<Bytes>,
+    interim_count: usize,
+    interim_sent: Option<Waker>,
     takeover: Option<Takeover>,
     body_fault: Option<BodyFault>,
+    silent_since: Option<Instant>,
+    client_finished: Option<Instant>,
 }
 
 /// Why the body of a request could not be read to its end.
@@ -106,14 +110,34 @@ impl Wire {
         Poll::Pending
     }
 
-    /// Sends an interim response (1xx) in front of the final one. The bytes are a complete head.
+    /// One more interim response has come; whether it may be passed on.
+    pub fn count_interim(&self) -> bool {
+        let mut cell = self.cell();
+        cell.interim_count += 1;
+        cell.interim_count <= MAX_INTERIM
+    }
+
+    /// Whether the origin has sent more interim responses than anybody needs.
+    #[must_use]
+    pub fn has_too_many_interim(&self) -> bool {
+        self.cell().interim_count > MAX_INTERIM
+    }
+
+    /// Sends an interim response (1xx). The bytes are a complete head.
     ///
     /// To be called while the service's future is polled: the connection is flushed right after that.
     pub fn send_interim(&self, head: Bytes) {
+        self.cell().interim.push_back(head);
+    }
+
+    /// Ready when all interim responses are on their way: only then may the final one follow.
+    pub fn poll_interim_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut cell = self.cell();
-        if cell.interim.len() < MAX_INTERIM {
-            cell.interim.push_back(head);
+        if cell.interim.is_empty() {
+            return Poll::Ready(());
         }
+        cell.interim_sent = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// After the response that is about to be returned (101, or 2xx to CONNECT) HTTP ends on this
@@ -122,10 +146,34 @@ impl Wire {
         self.cell().takeover = Some(takeover);
     }
 
+    /// Since when the client has closed its side, while it waits for the response to its current request. It may have
+    /// finished sending, or be gone: TCP does not tell.
+    #[must_use]
+    pub fn client_finished(&self) -> Option<Instant> {
+        self.cell().client_finished
+    }
+
     /// Why the current request's body ended early, where it did.
     #[must_use]
     pub fn body_fault(&self) -> Option<BodyFault> {
         self.cell().body_fault
+    }
+
+    /// Since when nothing is to be done: no exchange is running, and no byte of the next request is here.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.cell().silent_since
+    }
+
+    pub(super) fn set_silent_since(&self, since: Option<Instant>) {
+        self.cell().silent_since = since;
+    }
+
+    pub(super) fn has_client_finished(&self) -> bool {
+        self.cell().client_finished.is_some()
+    }
+
+    pub(super) fn set_client_finished(&self) {
+        self.cell().client_finished.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn set_body_fault(&self, fault: BodyFault) {
@@ -136,6 +184,8 @@ impl Wire {
         let mut cell = self.cell();
         cell.head = Some(head);
         cell.interim.clear();
+        cell.interim_count = 0;
+        cell.client_finished = None;
         cell.body_fault = None;
     }
 
@@ -147,8 +197,17 @@ impl Wire {
         self.cell().takeover.take()
     }
 
+    /// The next interim response that is to be written. Asked for while hyper holds no unwritten byte, and again after the
+    /// last one is written.
     pub(super) fn next_interim(&self) -> Option<Bytes> {
-        self.cell().interim.pop_front()
+        let mut cell = self.cell();
+        let next = cell.interim.pop_front();
+        if next.is_none()
+            && let Some(waker) = cell.interim_sent.take()
+        {
+            waker.wake();
+        }
+        next
     }
 
     fn cell(&self) -> MutexGuard<'_, Cell> {

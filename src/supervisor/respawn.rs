@@ -59,6 +59,11 @@ impl History {
         self.since_stable += 1;
         Verdict::Respawn(delay)
     }
+
+    /// Begins anew, when the operator wants another try.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// Nothing for the first respawn, then `restart_delay`, doubled each time, with up to a fifth more.
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_but_never_beyond_the_longest() {
-        let delay = |respawns, jitter| super::delay(&settings(), respawns, jitter).as_millis();
-        assert_eq!((delay(1, 0.0), delay(1, 1.0), delay(9, 1.0)), (1000, 1200, 5000));
+        let millis = |respawns, jitter| delay(&settings(), respawns, jitter).as_millis();
+        assert_eq!((millis(1, 0.0), millis(1, 1.0), millis(9, 1.0)), (1000, 1200, 5000));
     }
 }

@@ -6,10 +6,15 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
-use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Registry, filter::ParseError, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry,
+    filter::ParseError,
+    layer::{Context, SubscriberExt},
+    reload,
+    util::SubscriberInitExt,
 };
 
 use super::{
@@ -50,8 +55,19 @@ pub enum DiagnosticsError {
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     level: reload::Handle<EnvFilter, Registry>,
+    target: Arc<ArcSwap<Target>>,
+    worker: Option<usize>,
+}
+
+/// Where lines go, and in which form.
+#[derive(Debug)]
+struct Target {
+    lines: EventLines,
     file: Option<Arc<Spool>>,
 }
+
+/// The layer of the target that is in force.
+struct InForce(Arc<ArcSwap<Target>>);
 
 /// Starts to write diagnostics. Once in a process.
 ///
@@ -64,36 +80,25 @@ pub fn init(
     worker: Option<usize>,
 ) -> Result<Diagnostics, DiagnosticsError> {
     let filter = filter(level)?;
-    let file = settings.file.as_deref().map(|path| {
-        let file = LogFile::open(path)?;
-        Spool::start("log", Duration::ZERO, file).map(Arc::new)
-    });
-    let file = file.transpose().map_err(DiagnosticsError::File)?;
+    let target = Arc::new(ArcSwap::from_pointee(Target::new(settings, worker)?));
     let (filter, level) = reload::Layer::new(filter);
-    let lines = EventLines {
-        console: settings.console.then(Console::default),
-        is_coloured: settings.console && Console::is_terminal(),
-        file: file.clone().map(EventFile::new),
-        format: settings.format,
-        pid: std::process::id(),
-        worker,
-    };
     tracing_subscriber::registry()
         .with(filter)
-        .with(lines)
+        .with(InForce(Arc::clone(&target)))
         .try_init()
         .map_err(|_| DiagnosticsError::Twice)?;
-    Ok(Diagnostics { level, file })
+    Ok(Diagnostics { level, target, worker })
 }
 
 impl Diagnostics {
-    /// Changes what is written, at once.
+    /// Changes what is written, where to and in which form, at once.
     ///
     /// # Errors
     ///
-    /// [`DiagnosticsError::Level`]; then nothing is changed.
-    pub fn set_level(&self, level: &str) -> Result<(), DiagnosticsError> {
-        let filter = filter(level)?;
+    /// See [`DiagnosticsError`]; then nothing is changed.
+    pub fn replace(&self, settings: &LoggingSettings, level: &str) -> Result<(), DiagnosticsError> {
+        let (target, filter) = (Target::new(settings, self.worker)?, filter(level)?);
+        self.target.store(Arc::new(target));
         // It fails only when the subscriber is gone, and then nothing is written anyway.
         let _ = self.level.reload(filter);
         Ok(())
@@ -105,7 +110,32 @@ impl Diagnostics {
     ///
     /// The operating system's; then the old file is still written to.
     pub fn reopen(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.reopen())
+        self.target.load().file.as_ref().map_or(Ok(()), |file| file.reopen())
+    }
+}
+
+impl Target {
+    fn new(settings: &LoggingSettings, worker: Option<usize>) -> Result<Self, DiagnosticsError> {
+        let file = settings.file.as_deref().map(|path| {
+            let file = LogFile::open(path)?;
+            Spool::start("log", Duration::ZERO, file).map(Arc::new)
+        });
+        let file = file.transpose().map_err(DiagnosticsError::File)?;
+        let lines = EventLines {
+            console: settings.console.then(Console::default),
+            is_coloured: settings.console && Console::is_terminal(),
+            file: file.clone().map(EventFile::new),
+            format: settings.format,
+            pid: std::process::id(),
+            worker,
+        };
+        Ok(Self { lines, file })
+    }
+}
+
+impl<S: Subscriber> Layer<S> for InForce {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        self.0.load().lines.on_event(event, context);
     }
 }
 
@@ -133,8 +163,6 @@ fn filter(level: &str) -> Result<EnvFilter, DiagnosticsError> {
 
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::Layer as _;
-
     use super::*;
 
     #[test]

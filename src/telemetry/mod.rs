@@ -2,7 +2,8 @@
 //!
 //! [`diagnostics`] is for the operator who asks what the process is doing: events become lines (`event_lines`) on the
 //! `console` and in a file. [`access_log`] is for who asks what became of a request: an [`access_record`] of each, in one
-//! of the forms of [`access_format`]. [`names`] holds the words that logs, metrics and answers share.
+//! of the forms of [`access_format`]. [`names`] holds the words that logs, metrics and answers share, and
+//! [`memory`] how much of it a process has.
 //!
 //! Nobody who serves waits for a disk: what goes to a [`log_file`] goes through a `spool`, which has bounded memory, a
 //! thread of its own, and a count of the lines that it had to drop.
@@ -16,5 +17,6 @@ pub mod diagnostics;
 mod escape;
 mod event_lines;
 pub mod log_file;
+pub mod memory;
 pub mod names;
 mod spool;

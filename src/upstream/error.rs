@@ -23,6 +23,9 @@ pub enum UpstreamError {
     /// No response came in time.
     #[error("the origin did not answer within timeouts.response_head")]
     HeadTimeout,
+    /// The client has closed its side and the response did not come in time for one that may be gone.
+    #[error("the client closed its connection before the response")]
+    ClientGone,
     /// The origin took nothing of the request for too long.
     #[error("the origin took nothing of the request for timeouts.body_idle")]
     BodyTimeout,

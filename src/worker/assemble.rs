@@ -45,18 +45,21 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let log = match &settings.access_log.file {
-        AccessLogTarget::Off => Ok(AccessLog::off()),
-        AccessLogTarget::Stdout => AccessLog::to_stdout(),
-        AccessLogTarget::File(path) => AccessLog::to_file(path),
-    };
-    let account =
-        Account::new(seat, log.map_err(AssembleError::AccessLog)?, worker, settings.limits.max_connections);
+    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
     let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
-fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
+pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError> {
+    match &settings.access_log.file {
+        AccessLogTarget::Off => Ok(AccessLog::off()),
+        AccessLogTarget::Stdout => AccessLog::to_stdout(),
+        AccessLogTarget::File(path) => AccessLog::to_file(path),
+    }
+    .map_err(AssembleError::AccessLog)
+}
+
+pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
     let resolver = Resolver::new(&ResolverOptions {
         servers: settings.dns.servers.clone(),
         cache_size: settings.dns.cache_size.get(),
@@ -104,7 +107,7 @@ fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_else(|_| "proxy".into())
 }
 
-fn pool_limits(settings: &Settings) -> PoolLimits {
+pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     PoolLimits {
         max_idle_per_host: settings.upstream.max_idle_per_host,
         max_idle: settings.upstream.max_idle,
@@ -112,7 +115,7 @@ fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-fn connection_options(settings: &Settings) -> ConnectionOptions {
+pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
     let limits = &settings.limits;
     ConnectionOptions {
         front: FrontOptions {

@@ -1,10 +1,20 @@
-//! One serving process: [`assemble`] builds everything and starts nothing, [`run`] gives it a runtime and lives its
-//! life. A worker of a launcher and a process that runs alone are the same but for who tells them what to do.
+//! One serving process: [`assemble`] builds everything and starts nothing, [`mod@run`] gives it a runtime and lives its
+//! life. A worker of a launcher and a process that runs alone are the same but for their [`overseer`]; the latter has
+//! an [`office`] for operators and the service manager. Its [`acceptors`] take connections, for slots that have nobody
+//! as well; [`live`] is what a reload swaps.
 
+mod acceptors;
 mod assemble;
+mod live;
+#[cfg(unix)]
+mod office;
+#[cfg(not(unix))]
+#[path = "closed_office.rs"]
+mod office;
+mod overseer;
 mod run;
 
 pub use assemble::AssembleError;
+pub use run::{Alone, WorkerError, run_alone};
 #[cfg(unix)]
-pub use run::run_assigned;
-pub use run::{WorkerError, run_alone};
+pub use run::{Assigned, run_assigned};

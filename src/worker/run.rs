@@ -1,12 +1,6 @@
 //! The life of a serving process: from its sockets to the last line of its log.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::TcpListener, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -14,12 +8,20 @@ use tokio::{
     time::timeout,
 };
 
-use super::assemble::{AssembleError, Assembled, assemble};
+#[cfg(unix)]
+use super::office::Facts;
+use super::{
+    acceptors::{Acceptors, Owner},
+    assemble::{AssembleError, Assembled, assemble},
+    live::InForce,
+    office::Office,
+    overseer::{Operator, Overseer, Wish},
+};
 use crate::{
-    config::settings::{Mode, Settings},
-    control::signals::{Signal, Signals},
-    server::{accept, drain::Drain},
-    shared_memory::{Seat, Segment, SegmentError},
+    config::{Loaded, Problems, settings::Mode},
+    server::drain::Drain,
+    shared_memory::{Segment, SegmentError},
+    telemetry::diagnostics::Diagnostics,
 };
 
 /// Why a worker cannot serve.
@@ -37,28 +39,31 @@ pub enum WorkerError {
     Memory(#[from] SegmentError),
 }
 
-/// Who tells a process to end, and who is told how it goes.
-trait Overseer {
-    /// The sockets are accepting.
-    async fn ready(&mut self);
-    /// Waits for the next wish. Cancel-safe.
-    async fn next(&mut self) -> Wish;
-    /// The process is about to leave.
-    async fn leaving(&mut self, cut: u64);
+/// What a process that runs alone is made from.
+#[derive(Debug)]
+pub struct Alone {
+    /// What to do.
+    pub loaded: Loaded,
+    /// Where to accept.
+    pub listeners: Vec<TcpListener>,
+    /// What it logs.
+    pub diagnostics: Diagnostics,
+    /// Where operators ask.
+    #[cfg(unix)]
+    pub socket: Option<crate::admin::SocketFile>,
+    /// Who is told by sd_notify.
+    #[cfg(unix)]
+    pub notifier: crate::control::notify::Notifier,
 }
 
-/// What an overseer wishes.
-enum Wish {
-    Drain,
-    Stop,
-}
-
-/// Serves on `listeners` in this process until a signal stops it.
+/// Serves in this process until a signal or an operator stops it. `load` reads the configuration again.
 ///
 /// # Errors
 ///
 /// When it cannot begin. What happens later is in the log.
-pub fn run_alone(settings: &Settings, listeners: Vec<TcpListener>) -> Result<(), WorkerError> {
+pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -> Result<(), WorkerError> {
+    let Alone { loaded, listeners, diagnostics, .. } = alone;
+    let settings = &loaded.settings;
     let runtime = match settings.runtime.mode {
         Mode::MultiThreaded => threads(settings.runtime.worker_threads)?,
         // Without a launcher, many processes become many threads.
@@ -71,37 +76,65 @@ pub fn run_alone(settings: &Settings, listeners: Vec<TcpListener>) -> Result<(),
     for address in &addresses {
         tracing::info!(addr = %address, "listening");
     }
-    let assembled = {
+    let (assembled, overseer) = {
         let _inside = runtime.enter();
-        assemble(settings, &addresses, seat, None)?
+        #[cfg(unix)]
+        let office = {
+            let facts = Facts {
+                mode: settings.runtime.mode,
+                listeners: addresses.clone(),
+                seat: seat.clone(),
+                shutdown_timeout: settings.supervision.shutdown_timeout,
+            };
+            Office::open(facts, alone.socket, alone.notifier)?
+        };
+        #[cfg(not(unix))]
+        let office = Office;
+        (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)
     };
-    live(runtime, assembled, listeners, settings.supervision.shutdown_timeout, Alone { signals: None })
+    let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
+    live(runtime, assembled, in_force, listeners, overseer)
 }
 
-/// Serves in a worker, as its launcher says.
+/// What a launcher has given to its worker.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Assigned {
+    /// The slot's index.
+    pub index: usize,
+    /// What to do.
+    pub loaded: Loaded,
+    /// Where the instance listens, ports resolved.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// The slot's sockets.
+    pub listeners: Vec<TcpListener>,
+    /// Where to count.
+    pub seat: crate::shared_memory::Seat,
+    /// More orders.
+    pub channel: crate::control::channel::Channel,
+}
+
+/// Serves in a worker, as its launcher says. `load` understands a configuration that the launcher sends.
 ///
 /// # Errors
 ///
 /// When it cannot begin.
 #[cfg(unix)]
 pub fn run_assigned(
-    settings: &Settings,
-    index: usize,
-    addresses: &[SocketAddr],
-    listeners: Vec<TcpListener>,
-    seat: Seat,
-    channel: std::os::unix::net::UnixStream,
+    assigned: Assigned,
+    diagnostics: Diagnostics,
+    load: impl FnMut(&crate::control::Configuration) -> Result<Loaded, Problems>,
 ) -> Result<(), WorkerError> {
+    let Assigned { index, loaded, addresses, listeners, seat, channel } = assigned;
     tracing::info!("Child process {index} initializing single-threaded runtime");
     let runtime = single()?;
     let (assembled, overseer) = {
         let _inside = runtime.enter();
-        let (orders, reports) = crate::control::channel::split(channel)?;
-        let overseer =
-            Launcher { orders, reports, signals: Signals::new()?, draining: false, is_gone: false };
-        (assemble(settings, addresses, seat, Some(index))?, overseer)
+        let overseer = super::overseer::Launcher::new(channel, load)?;
+        (assemble(&loaded.settings, &addresses, seat, Some(index))?, overseer)
     };
-    live(runtime, assembled, listeners, settings.supervision.shutdown_timeout, overseer)
+    let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
+    live(runtime, assembled, in_force, listeners, overseer)
 }
 
 fn single() -> io::Result<Runtime> {
@@ -115,12 +148,12 @@ fn threads(count: NonZeroUsize) -> io::Result<Runtime> {
 fn live(
     runtime: Runtime,
     assembled: Assembled,
+    in_force: InForce,
     listeners: Vec<TcpListener>,
-    patience: Duration,
     overseer: impl Overseer,
 ) -> Result<(), WorkerError> {
     let account = Arc::clone(assembled.proxy.account());
-    let cut = runtime.block_on(serve(assembled, listeners, patience, overseer))?;
+    let cut = runtime.block_on(serve(assembled, in_force, listeners, overseer))?;
     // What is left is dropped with the runtime, and writes its last records.
     drop(runtime);
     account.log().flush();
@@ -131,27 +164,26 @@ fn live(
 /// Serves until the overseer has enough; how many tunnels had to be cut.
 async fn serve(
     assembled: Assembled,
+    mut in_force: InForce,
     listeners: Vec<TcpListener>,
-    patience: Duration,
     mut overseer: impl Overseer,
 ) -> Result<u64, WorkerError> {
     let Assembled { proxy, connections } = assembled;
     let drain = Drain::new();
-    for listener in listeners {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(accept::accept(listener, Arc::clone(&proxy), connections.clone(), drain.clone()));
-    }
+    let mut acceptors = Acceptors::new(Arc::clone(&proxy), connections, drain.clone());
+    acceptors.take(Owner::Own, listeners)?;
     let tended = Arc::clone(&proxy);
     tokio::spawn(async move { tended.tend().await });
     overseer.ready().await;
     tracing::info!("ready");
-    if matches!(overseer.next().await, Wish::Drain) {
-        tracing::info!(connections = drain.active(), "draining");
+    if obey(&mut overseer, &mut acceptors, &mut in_force, false).await == End::Drain {
+        tracing::info!(connections = drain.active().saturating_sub(acceptors.len()), "draining");
         drain.start();
+        acceptors.let_go();
+        let patience = in_force.loaded().settings.supervision.shutdown_timeout;
         tokio::select! {
-            _ = timeout(patience, drain.finished()) => {}
-            () = stopped(&mut overseer) => {}
+            _ = finished(&drain, patience) => {}
+            _ = obey(&mut overseer, &mut acceptors, &mut in_force, true) => {}
         }
     }
     let cut = u64::try_from(proxy.account().tunnels()).unwrap_or(0);
@@ -159,100 +191,45 @@ async fn serve(
     Ok(cut)
 }
 
-/// A second wish, whichever, does not wait.
-async fn stopped(overseer: &mut impl Overseer) {
-    let (Wish::Drain | Wish::Stop) = overseer.next().await;
+/// How a process is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Drain,
+    Stop,
 }
 
-/// A process without a launcher: signals are its overseer.
-struct Alone {
-    signals: Option<Signals>,
+async fn finished(drain: &Drain, patience: Duration) -> bool {
+    timeout(patience, drain.finished()).await.is_ok()
 }
 
-impl Overseer for Alone {
-    async fn ready(&mut self) {
-        match Signals::new() {
-            Ok(signals) => self.signals = Some(signals),
-            Err(error) => {
-                tracing::warn!(%error, "signals cannot be received: only a kill stops this process")
+/// Does what the overseer wishes until it wishes an end.
+async fn obey(
+    overseer: &mut impl Overseer,
+    acceptors: &mut Acceptors,
+    in_force: &mut InForce,
+    is_draining: bool,
+) -> End {
+    loop {
+        match overseer.next().await {
+            Wish::Abandoned if is_draining => {}
+            Wish::Drain | Wish::Abandoned => return End::Drain,
+            Wish::Stop => return End::Stop,
+            Wish::Lend(slot, listeners) => {
+                tracing::debug!(slot, "accepting for another slot");
+                if let Err(error) = acceptors.take(Owner::Slot(slot), listeners) {
+                    tracing::error!(slot, %error, "cannot accept for another slot");
+                }
+            }
+            Wish::TakeBack(slot) => {
+                tracing::debug!(slot, "the other slot accepts by itself again");
+                acceptors.leave(Owner::Slot(slot));
+            }
+            Wish::ReopenLogs => in_force.reopen_logs(),
+            Wish::Reload(loaded) => {
+                let outcome = in_force.replace(loaded, acceptors);
+                let outcome = outcome.map(|keys| keys.join(" ")).map_err(|error| error.to_string());
+                overseer.reloaded(outcome).await;
             }
         }
-    }
-
-    async fn next(&mut self) -> Wish {
-        let Some(signals) = &mut self.signals else { return std::future::pending().await };
-        loop {
-            match signals.next().await {
-                Signal::Stop => return Wish::Drain,
-                Signal::Quit => return Wish::Stop,
-                other => tracing::warn!("{} is not supported yet", other.wish()),
-            }
-        }
-    }
-
-    async fn leaving(&mut self, _: u64) {}
-}
-
-/// A worker's launcher, at the other end of the channel.
-#[cfg(unix)]
-struct Launcher {
-    orders: crate::control::channel::Receiver,
-    reports: crate::control::channel::Sender,
-    /// A worker is driven by its launcher, but a signal that was meant for it alone is obeyed.
-    signals: Signals,
-    draining: bool,
-    is_gone: bool,
-}
-
-#[cfg(unix)]
-impl Launcher {
-    /// A wish to drain; that it was there before changes nothing.
-    fn drain(&mut self) -> Option<Wish> {
-        let first = !self.draining;
-        self.draining = true;
-        first.then_some(Wish::Drain)
-    }
-}
-
-#[cfg(unix)]
-impl Overseer for Launcher {
-    async fn ready(&mut self) {
-        // A launcher that is gone is noticed by `next`.
-        let _ = self.reports.send(&crate::control::Report::Ready).await;
-    }
-
-    async fn next(&mut self) -> Wish {
-        use crate::control::{Order, Report};
-        loop {
-            let wish = tokio::select! {
-                order = self.orders.next(), if !self.is_gone => match order {
-                    Some(Order::Drain) => self.drain(),
-                    Some(Order::Stop) => Some(Wish::Stop),
-                    Some(Order::Ping) => {
-                        let _ = self.reports.send(&Report::Pong).await;
-                        None
-                    }
-                    Some(Order::Assign(_)) => None,
-                    None => {
-                        tracing::warn!("the launcher is gone: this worker finishes what it has and leaves");
-                        self.is_gone = true;
-                        self.drain()
-                    }
-                },
-                signal = self.signals.next() => match signal {
-                    // A terminal sends INT to all processes at once: then the launcher wishes the same.
-                    Signal::Stop => self.drain(),
-                    Signal::Quit => Some(Wish::Stop),
-                    _ => None,
-                },
-            };
-            if let Some(wish) = wish {
-                return wish;
-            }
-        }
-    }
-
-    async fn leaving(&mut self, cut: u64) {
-        let _ = self.reports.send(&crate::control::Report::Leaving { cut }).await;
     }
 }

@@ -3,12 +3,11 @@
 use std::{
     io::Write,
     net::{Ipv6Addr, SocketAddr, TcpListener},
-    thread,
     time::Duration,
 };
 
 use crate::support::{
-    Config, End, Mode, NameServer, Origin, Proxy, eventually, head, in_every_mode, process, within,
+    Config, End, Mode, NameServer, Origin, Proxy, eventually, head, in_every_mode, pause, process, within,
 };
 
 in_every_mode! {
@@ -102,7 +101,7 @@ fn c61_everything_is_delivered_before_the_end(mode: Mode) {
     let mut client = proxy.client();
     client.tunnel(&origin.authority());
     // The client is slow: nothing is read until the origin has nothing more to say for a while.
-    thread::park_timeout(Duration::from_millis(200));
+    pause(Duration::from_millis(200));
     assert_eq!(client.read_exact(size).len(), size);
     client.finish();
     client.expect_fin();
@@ -114,7 +113,7 @@ fn c61_half_close_of_the_client_passes(mode: Mode) {
     let origin = Origin::start(|conn| {
         let (bytes, end) = conn.read_to_end()?;
         assert_eq!(end, End::Fin);
-        thread::park_timeout(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
         conn.write(bytes)?;
         conn.finish()
     });

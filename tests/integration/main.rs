@@ -8,12 +8,32 @@
 
 mod support;
 
+mod access;
+mod auth;
+mod basics;
+mod big;
 mod bodies;
+mod config;
 mod connect;
+mod dns;
+mod drain;
+mod errors;
 mod framing;
 mod hop_by_hop;
+mod install;
+mod limits;
+mod local_answers;
+mod logs;
+mod modes;
+mod operations;
 mod pooling;
+mod privileges;
+mod reload;
 mod responses;
+mod supervision;
+mod systemd;
 mod target;
+mod timeouts;
 mod traces;
+mod tunnels;
 mod upgrade;

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::support::{Config, Mode, Origin, Proxy, eventually, in_every_mode};
+use crate::support::{Config, Mode, Origin, Proxy, eventually, in_every_mode, pause};
 
 in_every_mode! {
     connections_to_an_origin_are_used_again,
@@ -169,7 +169,7 @@ fn c58_unsolicited_response_never_reaches_anyone(mode: Mode) {
                 conn.write(answer)?;
             } else if late {
                 conn.write(answer)?;
-                std::thread::park_timeout(Duration::from_millis(100));
+                pause(Duration::from_millis(100));
                 conn.write(poison)?;
             } else {
                 conn.write(format!("{answer}{poison}"))?;

@@ -2,9 +2,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::settings::{Mode, Via},
+    config::{
+        settings::{Mode, Via},
+        show::show,
+    },
     net::filter::{NetPattern, NetSet},
 };
+
+const MANUAL: &str = include_str!("../../../config.yml");
 
 /// Loads `text` as a file of its own.
 fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -107,7 +112,7 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("user: nobody", "user"),
+        ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
         ("access_log: { sample: 0.5 }", "access_log.sample"),
@@ -153,18 +158,289 @@ fn contradictions_are_problems() {
 }
 
 #[test]
-fn the_manual_is_complete_and_true() {
-    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yml")).unwrap();
-    for key in KEYS {
-        let name = key.rsplit('.').next().unwrap();
-        assert!(manual.contains(&format!("{name}:")), "config.yml says nothing of {key}");
+fn nothing_is_not_the_empty_list() {
+    for (text, key) in [
+        (
+            "access: { destinations: { deny: } }",
+            "access.destinations.deny: found null; a list is accepted, [] for none",
+        ),
+        ("access:\n  clients:\n", "access.clients: found null"),
+        ("listen_addr: []", "listen_addr: found an empty list; at least one address is accepted"),
+        ("listen_addr: null", "listen_addr: found null"),
+        ("dns: { servers: [] }", "dns.servers: found an empty list; at least one is accepted, or null"),
+        ("dns: { servers: [\"192.0.2.53:0\"] }", "dns.servers: found \"192.0.2.53:0\""),
+    ] {
+        let all = problems(text, &[]);
+        assert!(all.contains(key) && all.lines().count() == 1, "{text}: {all}");
     }
-    let shipped = load_text(&manual, &[]).unwrap();
-    assert_eq!(shipped.notices, Vec::<String>::new());
-    let mut expected =
-        load_text("runtime: { mode: multi_process, worker_threads: null, process_count: 4 }", &[])
-            .unwrap()
-            .settings;
-    expected.runtime.worker_threads = shipped.settings.runtime.worker_threads;
-    assert_eq!(shipped.settings, expected, "apart from the mode, the shipped values are the defaults");
+    for (name, key) in
+        [("PROXY_PROCESS_COUNT", "runtime.process_count"), ("PROXY_ACCESS__CLIENTS", "access.clients")]
+    {
+        let all = problems("", &[(name, "")]);
+        assert!(all.starts_with(&format!("environment {name}: {key}: found an empty text; ")), "{all}");
+    }
+    let none =
+        "access: { clients: [], connect_ports: [], destinations: { deny: [] } }\ndns: { servers: null }";
+    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, []);
+}
+
+#[test]
+fn an_override_hides_no_problem() {
+    let text = "limits: 5\ntimeouts: { connect: fast }\naccess: { connect_ports: [x] }\n";
+    let environment = [
+        ("PROXY_LIMITS__MAX_HEADERS", "3"),
+        ("PROXY_TIMEOUTS__CONNECT", "5s"),
+        ("PROXY_ACCESS__CONNECT_PORTS", "443,y"),
+    ];
+    let all = problems(text, &environment);
+    let places: Vec<_> = all.lines().map(|line| line.split(": found").next().unwrap()).collect();
+    assert_eq!(places.len(), 4, "{all}");
+    for (place, expected) in places.iter().zip([
+        ":1: limits",
+        ":2: timeouts.connect",
+        ":3: access.connect_ports",
+        "environment PROXY_ACCESS__CONNECT_PORTS: access.connect_ports",
+    ]) {
+        assert!(place.ends_with(expected), "{expected}: {all}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_where_it_stands_with_what_may_be_meant() {
+    for (text, expected) in [
+        ("listn:\n  backlog: 5\n", ":1: listn: unknown key; is listen meant?"),
+        ("listen:\n  backlogg:\n    - 5\n", ":2: listen.backlogg: unknown key; is listen.backlog meant?"),
+        ("process_count: 3", ":1: process_count: unknown key; is runtime.process_count meant?"),
+        ("file: x", ":1: file: unknown key; is logging.file or access_log.file meant?"),
+        ("timeouts: { conect: 1s }", ":1: timeouts.conect: unknown key; is timeouts.connect meant?"),
+        ("<<: { log_level: warn }", ":1: <<: unknown key"),
+        ("zzz: 1", ":1: zzz: unknown key"),
+    ] {
+        let all = problems(text, &[]);
+        assert!(all.ends_with(expected), "{expected}: {all}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_leaves_the_other_sources_to_be_looked_at() {
+    for text in ["limits:\n\tmax_headers: 5\n", "- a\n", "just text", "a: 1\n---\nb: 2\n"] {
+        let all = problems(text, &[("PROXY_TIMEOUTS__CONNECT", "fast")]);
+        assert_eq!(all.lines().count(), 2, "{all}");
+        assert!(all.contains("\nenvironment PROXY_TIMEOUTS__CONNECT"), "{all}");
+    }
+    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: deny\n", &[]);
+    assert!(all.contains("max_headers: is there twice") && all.contains(":2: default_route: "), "{all}");
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yml");
+    let answer = |path: &Path| {
+        load(&Sources { file: Some(path.into()), ..Sources::default() }).unwrap_err().to_string()
+    };
+    fs::write(&path, [0xff, 0xfe, b'a', 0]).unwrap();
+    assert!(answer(&path).ends_with("config.yml is no text in UTF-8"), "{}", answer(&path));
+    fs::write(&path, "#".repeat(MAX_TEXT + 1)).unwrap();
+    assert!(answer(&path).ends_with("cannot be read: it is larger than 4 MiB"), "{}", answer(&path));
+    assert!(answer(directory.path()).contains("cannot be read"), "{}", answer(directory.path()));
+    fs::write(&path, "\u{feff}log_level: \"warn\"\r\n").unwrap();
+    assert_eq!(load(&Sources { file: Some(path), ..Sources::default() }).unwrap().settings.log_level, "warn");
+}
+
+#[test]
+fn variables_that_mean_nothing_are_told_with_what_may_be_meant() {
+    for (name, hint) in [
+        ("PROXY_FOO", ""),
+        ("PROXY_LISTEN", " (is PROXY_LISTEN_ADDR meant?)"),
+        ("PROXY_LISTEN_ADR", " (is PROXY_LISTEN_ADDR meant?)"),
+        ("PROXY_TIMEOUTS_CONNECT", " (is PROXY_TIMEOUTS__CONNECT meant?)"),
+        ("PROXY_timeouts__connect", " (is PROXY_TIMEOUTS__CONNECT meant?)"),
+        ("PROXY_CONFIGS", " (is PROXY_CONFIG meant?)"),
+        ("PROXY_PROCESS_COUNTS", " (is PROXY_PROCESS_COUNT meant?)"),
+    ] {
+        let loaded = load_text("", &[(name, "1s")]).unwrap();
+        assert_eq!(loaded.notices, [format!("the environment variable {name} means nothing here{hint}")]);
+    }
+}
+
+#[test]
+fn ranges_and_forms() {
+    for (text, is_accepted) in [
+        ("timeouts: { connect: 1ms }", true),
+        ("timeouts: { connect: 0 }", false),
+        ("timeouts: { connect: -5 }", false),
+        ("timeouts: { connect: .inf }", false),
+        ("timeouts: { connect: 1500us }", false),
+        ("timeouts: { connect: 31d }", false),
+        ("dns: { negative_ttl: 0 }", true),
+        ("limits: { max_header_bytes: 1KiB }", true),
+        ("limits: { max_header_bytes: 1023 }", false),
+        ("limits: { max_header_bytes: 64kb }", false),
+        ("limits: { max_body_size: 1.5MiB }", false),
+        ("limits: { max_body_size: 99999999999GiB }", false),
+        ("limits: { max_connections: 0 }", true),
+        ("limits: { max_connections: 4294967296 }", false),
+        ("runtime: { process_count: null, worker_threads: null }", true),
+        ("runtime: { process_count: 4.0 }", false),
+        ("runtime: { process_count: \"4\" }", false),
+        ("runtime: { process_count: 257 }", false),
+        ("runtime: { mode: }", false),
+        ("runtime: { use_reuseport: yes }", true),
+        ("runtime: { use_reuseport: 1 }", false),
+        ("log_level: off", true),
+        ("log_level: \"info,rust_forward_proxy::net=debug\"", true),
+        ("log_level: \"info,hyper=debgu\"", false),
+        ("log_level: hyper", false),
+        ("forwarding: { via: no }", true),
+        ("forwarding: { via: \"a b\" }", false),
+        ("listen_addr: \"localhost:8080\"", false),
+        ("listen_addr: \"127.0.0.1:65536\"", false),
+        ("listen_addr: [\"127.0.0.1:0\", \"127.0.0.1:0\"]", true),
+        ("listen_addr: [\"0.0.0.0:80\", \"[::]:80\"]", true),
+        ("access: { destinations: { deny: [\"*.example.com\"] } }", false),
+        ("access: { destinations: { deny: [\"a.test:80\"] } }", false),
+        ("access: { clients: [\"10.0.0.0/33\"] }", false),
+        ("upstream: { max_idle_per_host: 2000 }", false),
+        ("logging: { file: \"logs/access.log\" }", false),
+        ("tls:", true),
+    ] {
+        let result = load_text(text, &[]).map(|_| ());
+        assert_eq!(result.is_ok(), is_accepted, "{text}: {result:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_by_itself_contradicts_nothing() {
+    let all = problems("supervision: { restart_delay: x, restart_delay_max: 500ms }", &[]);
+    assert_eq!(all.lines().count(), 1, "{all}");
+    let all = problems("upstream: { max_idle_per_host: 2000 }", &[]);
+    assert!(all.contains(":1: upstream.max_idle_per_host: ") && all.contains("max_idle is 1000"), "{all}");
+}
+
+/// What the contract prints for each key, as `check --print` writes it. Left out are the keys of parts that are not built.
+#[test]
+fn the_shipped_values_are_those_of_the_contract() {
+    let shipped = load_text(MANUAL, &[]).unwrap();
+    for (key, value) in [
+        ("listen_addr", "[\"127.0.0.1:8080\"]"),
+        ("log_level", "\"info\""),
+        ("listen.backlog", "1024"),
+        ("runtime.mode", "\"multi_process\""),
+        ("runtime.worker_threads", "null"),
+        ("runtime.process_count", "4"),
+        ("runtime.use_reuseport", "true"),
+        ("supervision.restart_workers", "true"),
+        ("supervision.restart_delay", "1s"),
+        ("supervision.restart_delay_max", "30s"),
+        ("supervision.respawn_threshold", "5"),
+        ("supervision.respawn_threshold_time", "1m"),
+        ("supervision.max_restarts", "null"),
+        ("supervision.start_timeout", "10s"),
+        ("supervision.heartbeat_timeout", "10s"),
+        ("supervision.shutdown_timeout", "30s"),
+        ("limits.max_connections", "10000"),
+        ("limits.max_header_bytes", "64KiB"),
+        ("limits.max_headers", "100"),
+        ("limits.max_body_size", "0"),
+        ("timeouts.client_header", "10s"),
+        ("timeouts.client_idle", "75s"),
+        ("timeouts.body_idle", "1m"),
+        ("timeouts.connect", "10s"),
+        ("timeouts.response_head", "30s"),
+        ("timeouts.tunnel_idle", "15m"),
+        ("timeouts.half_close", "1m"),
+        ("upstream.max_idle_per_host", "50"),
+        ("upstream.max_idle", "1000"),
+        ("upstream.idle_timeout", "30s"),
+        ("upstream.tcp_keepalive", "30s"),
+        ("upstream.bind_addr", "null"),
+        ("dns.servers", "null"),
+        ("dns.cache_size", "10000"),
+        ("dns.negative_ttl", "5s"),
+        ("dns.prefer", "\"ipv6\""),
+        ("forwarding.via", "\"auto\""),
+        ("forwarding.client_address", "\"off\""),
+        ("forwarding.preserve_header_case", "false"),
+        ("access.mode", "\"enforce\""),
+        ("access.clients", "[\"loopback\"]"),
+        ("access.destinations.deny", "[\"special\"]"),
+        ("access.destinations.allow", "[]"),
+        ("access.connect_ports", "[443]"),
+        ("access.local_client_bypass", "true"),
+        ("logging.console", "true"),
+        ("logging.file", "\"logs/proxy.log\""),
+        ("logging.format", "\"text\""),
+        ("access_log.file", "\"logs/access.log\""),
+        ("access_log.query", "\"redact\""),
+    ] {
+        let in_force = shipped.in_force.iter().find(|known| known.key == key).unwrap();
+        assert_eq!(in_force.value, value, "{key}");
+        assert!(matches!(in_force.origin, Origin::File { .. }), "{key} is written in config.yml");
+    }
+    assert_eq!(shipped.in_force.len(), KEYS.len(), "every key is in force");
+}
+
+#[test]
+fn what_is_printed_loads_as_what_was_meant() {
+    let odd = "logging: { file: \"a \\\"b\\\" \\\\ \\n c\" }\ndns: { servers: [\"[2001:db8::53]:5353\"], negative_ttl: 0 }\n\
+               timeouts: { connect: 1.5, tunnel_idle: 1d }\nlimits: { max_body_size: 1MB }\nforwarding: { via: off }\n\
+               listen_addr: [\"127.0.0.1:0\", \"[::1]:0\"]\naccess: { destinations: { deny: [\".example.com\", \"10.0.0.0/8\"] } }\n";
+    for text in [MANUAL, "", odd] {
+        let loaded = load_text(text, &[]).unwrap();
+        let printed = show(&loaded);
+        let again = load_text(&printed, &[]).unwrap_or_else(|problems| panic!("{problems}\n{printed}"));
+        assert_eq!(again.settings, loaded.settings, "{printed}");
+    }
+}
+
+#[test]
+fn every_printed_value_says_where_it_comes_from() {
+    let sources = Sources {
+        text: Some(("my.yml".into(), "limits:\n  max_headers: 50\n".into())),
+        environment: vec![("PROXY_TIMEOUTS__CONNECT".into(), "5s".into())],
+        flags: vec![("log_level", "--log-level", "warn".into())],
+        ..Sources::default()
+    };
+    let printed = show(&load(&sources).unwrap());
+    for (start, end) in [
+        ("log_level: \"warn\" ", "# flag --log-level"),
+        ("  max_headers: 50 ", "# file my.yml:2"),
+        ("  connect: 5s ", "# environment PROXY_TIMEOUTS__CONNECT"),
+        ("    deny: [\"special\"] ", "# default"),
+    ] {
+        assert!(
+            printed.lines().any(|line| line.starts_with(start) && line.ends_with(end)),
+            "{start}: {printed}"
+        );
+    }
+}
+
+#[test]
+fn variables_that_are_no_text() {
+    let all = problems("", &[("PROXY_LOGGING__FILE", "a\u{fffd}.log"), ("OTHER", "\u{fffd}")]);
+    let expected =
+        "environment PROXY_LOGGING__FILE: logging.file: is no text in UTF-8; such a text is accepted";
+    assert_eq!(all, expected);
+    let nameless = vec![("PROXY_CONFIG".to_owned(), String::new())];
+    let all = load(&Sources { environment: nameless, ..Sources::default() }).unwrap_err().to_string();
+    assert_eq!(all, "environment PROXY_CONFIG: found an empty text; the path of a file is accepted");
+}
+
+#[test]
+fn a_large_file_of_another_program_has_its_answer_soon() {
+    let text: String = (0..20_000).map(|number| format!("log_levl{number}: 1\n")).collect();
+    let all = problems(&text, &[]);
+    assert_eq!(all.lines().count(), 20_000);
+    assert_eq!(all.matches("meant?").count(), MAX_HINTS);
+}
+
+#[test]
+fn a_path_written_as_one_name_is_not_passed_over() {
+    for text in ["timeouts.connect: 5s\n", "access:\n  destinations.deny: []\n"] {
+        let all = problems(text, &[]);
+        assert!(all.contains("unknown key: a name has no dot; a section"), "{all}");
+    }
+    let all = problems("a.b: 1\n", &[]);
+    assert!(all.ends_with("config.yml:1: a.b: unknown key: a name has no dot"), "{all}");
 }

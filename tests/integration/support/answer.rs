@@ -95,7 +95,7 @@ impl ProxyStatus {
 /// A token, a number or a quoted string of RFC 9651.
 fn is_item(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix('"') {
-        return rest.len() >= 1
+        return !rest.is_empty()
             && rest.ends_with('"')
             && rest.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     }

@@ -38,6 +38,11 @@ impl Client {
         self.wire.local_addr()
     }
 
+    /// Throws away what was received and not yet read; returns how much it was. What follows is read from the stream.
+    pub(crate) fn take_buffered(&mut self) -> usize {
+        self.wire.take_buffered()
+    }
+
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.wire.write(bytes).expect("the proxy takes what is sent");

@@ -24,6 +24,7 @@ pub(crate) struct Config {
     text: Option<String>,
     env: Vec<(String, String)>,
     args: Vec<String>,
+    wrapper: Vec<String>,
     pub(super) folder: Folder,
 }
 
@@ -71,6 +72,7 @@ impl Config {
             text: None,
             env: Vec::new(),
             args: Vec::new(),
+            wrapper: Vec::new(),
             folder: Folder::new(),
         }
     }
@@ -115,14 +117,16 @@ impl Config {
         self
     }
 
+    /// Another program that becomes the binary: the binary and its arguments are its last arguments.
+    pub(crate) fn wrapped_in(mut self, program: &[&str]) -> Self {
+        self.wrapper = program.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
     /// A further file beside `config.yml`.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         self.folder.write(name, text);
         self
-    }
-
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.folder
     }
 
     /// Starts it and waits until it is ready.
@@ -143,8 +147,11 @@ impl Config {
         if let Some(text) = self.yaml() {
             self.folder.write("config.yml", text);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rust-forward-proxy"));
+        let binary = env!("CARGO_BIN_EXE_rust-forward-proxy");
+        let mut words = self.wrapper.iter().map(String::as_str).chain([binary]);
+        let mut command = Command::new(words.next().expect("there is the binary"));
         command
+            .args(words)
             .args(&self.args)
             .current_dir(self.folder.path())
             .env_clear()

@@ -34,10 +34,6 @@ impl Head {
         &self.start
     }
 
-    pub(crate) fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-
     /// Whether these bytes occur anywhere in the head, in any case.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.raw).to_lowercase().contains(&text.to_lowercase())

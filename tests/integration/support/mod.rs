@@ -10,6 +10,7 @@
 //! | `config` | the configuration of one that will run, by key path |
 //! | `client` | one connection of a client to the proxy |
 //! | `origin` | a server behind the proxy, recording every byte it got |
+//! | `load` | clients that count every failure |
 //! | `wire` | a buffered socket that reads heads and bodies |
 //! | `head` | a message head, fields in order and as received |
 //! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
@@ -25,6 +26,7 @@ mod client;
 mod config;
 mod folder;
 mod head;
+mod load;
 mod name_server;
 mod origin;
 pub(crate) mod process;
@@ -34,17 +36,18 @@ mod wait;
 mod wire;
 
 pub(crate) use self::{
-    answer::{Answer, ProxyStatus},
+    answer::Answer,
     black_hole::BlackHole,
     client::Client,
     config::{Config, Finished, Mode},
     folder::Folder,
     head::{Head, head},
+    load::Load,
     name_server::{NameServer, Reply},
-    origin::{Conn, Origin, Request},
+    origin::{Conn, Origin},
     proxy::Proxy,
     tls_origin::TlsOrigin,
-    wait::{PATIENCE, eventually, within},
+    wait::{PATIENCE, eventually, pause, within},
     wire::{Body, End, Wire},
 };
 

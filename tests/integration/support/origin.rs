@@ -122,10 +122,6 @@ impl Origin {
         Self::start(|conn| conn.read_to_end().map(drop))
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     pub(crate) fn port(&self) -> u16 {
         self.addr.port()
     }

@@ -1,9 +1,15 @@
 //! What /proc says about processes: parents, groups, command lines, memory, open files.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{self, Signal},
+    },
     unistd::Pid,
 };
 
@@ -44,6 +50,22 @@ pub(crate) fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let arguments: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     arguments.join(" ").trim_end().to_owned()
+}
+
+/// Leave to open thousands of files, for one test at a time, up to this many in the whole process.
+#[derive(Debug)]
+pub(crate) struct ManyFiles {
+    pub(crate) limit: u64,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Raises this process's soft limit of open files to the hard one and waits for its turn.
+pub(crate) fn many_files() -> ManyFiles {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit is allowed");
+    ManyFiles { limit: hard, _turn: turn }
 }
 
 /// Resident memory in bytes.

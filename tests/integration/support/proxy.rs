@@ -19,7 +19,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Answer, Client, Config, Folder, Mode, PATIENCE, eventually, process, within};
+use super::{Answer, Client, Config, Finished, Folder, Mode, PATIENCE, eventually, process, within};
 
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -27,6 +27,7 @@ pub(crate) struct Proxy {
     folder: Folder,
     child: Child,
     exited: Option<ExitStatus>,
+    stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
     addr: SocketAddr,
 }
@@ -40,18 +41,14 @@ impl Proxy {
 
     #[track_caller]
     pub(super) fn start(config: Config) -> Self {
-        let mut child =
-            config.command().stdout(Stdio::null()).process_group(0).spawn().expect("the binary runs");
+        let mut child = config.command().process_group(0).spawn().expect("the binary runs");
+        let stdout = collect(child.stdout.take().expect("it was asked for"));
         let stderr = collect(child.stderr.take().expect("it was asked for"));
         let addr = SocketAddr::from(([0, 0, 0, 0], 0));
         let Config { mode, folder, .. } = config;
-        let mut proxy = Self { mode, folder, child, exited: None, stderr, addr };
+        let mut proxy = Self { mode, folder, child, exited: None, stdout, stderr, addr };
         proxy.addr = eventually("the proxy says `listening` and `ready`", || proxy.ready_addr());
         proxy
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
     }
 
     /// Where it listens.
@@ -98,6 +95,16 @@ impl Proxy {
             .expect("curl is installed")
     }
 
+    /// Runs the binary with these arguments in the folder of the instance, as its operator would.
+    #[track_caller]
+    pub(crate) fn operate(&self, arguments: &[&str]) -> Finished {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rust-forward-proxy"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (status, stdout, stderr) = run_to_end(command);
+        Finished { status, stdout, stderr }
+    }
+
     /// The launcher, or the one process there is.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -135,6 +142,11 @@ impl Proxy {
         });
         let Some(status) = status else { panic!("still running after {deadline:?}") };
         self.exited = Some(status);
+        // Its last words are in the pipe still; the reader is through when it has let go. Workers that outlive their
+        // launcher hold the pipe open, and are not waited for.
+        within(Duration::from_secs(5), || {
+            Arc::strong_count(&self.stderr) == 1 || !process::group(self.pid()).is_empty()
+        });
         status
     }
 
@@ -148,6 +160,11 @@ impl Proxy {
     /// Everything it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Everything it wrote to standard output so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
     }
 
     /// The lines that say `message`.
@@ -200,7 +217,9 @@ impl Proxy {
             panic!("the proxy ended before it was ready, {status}: {}", self.log());
         }
         let log = self.log();
-        log.lines().find(|line| says(line, "ready"))?;
+        // Each worker says it too; it counts when the launcher does, after the last of them.
+        let own = self.pid().to_string();
+        log.lines().find(|line| says(line, "ready") && field(line, "pid") == Some(&own))?;
         let line = log.lines().find(|line| says(line, "listening"))?;
         field(line, "addr")?.parse().ok()
     }

@@ -8,6 +8,14 @@ use std::{
 /// How long anything that should happen at once may take on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Lets time pass, for a peer that is slow: there the time itself is what is tested. Never to wait for something.
+pub(crate) fn pause(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
 /// Asks `condition` until it holds; false when `deadline` has passed.
 pub(crate) fn within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;

@@ -69,7 +69,11 @@ impl Wire {
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref()).inspect_err(|error| {
+            if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) {
+                self.note(End::Reset);
+            }
+        })
     }
 
     /// Sends FIN and goes on reading.
@@ -85,6 +89,11 @@ impl Wire {
     /// Bytes that were received and not yet read.
     pub(crate) fn buffered(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// Throws away what was received and not yet read; returns how much it was. What follows is read from the stream.
+    pub(crate) fn take_buffered(&mut self) -> usize {
+        std::mem::take(&mut self.buffer).len()
     }
 
     /// Receives once into the buffer; 0 at the end of the stream.

@@ -1,0 +1,113 @@
+//! The other end of the socket file, for the command line: asks one thing and waits for the answer, blocking.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::{
+    command::{Command, Outcome},
+    status::Status,
+};
+
+/// The longest answer, in bytes.
+const MAX_ANSWER: u64 = 16 << 20;
+
+/// Fields in the head of an answer; ours has four.
+const MAX_HEADERS: usize = 32;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// What was answered is not HTTP as our server speaks it.
+    #[error("what answers at {0} is not this program")]
+    Answer(PathBuf),
+    /// The connection ended before the answer.
+    #[error("the instance was gone before it answered: {0}")]
+    Gone(#[source] io::Error),
+    /// Nobody answers there.
+    #[error(
+        "no instance answers at {path} ({source}); is it running, and is this its configuration and its directory?"
+    )]
+    Nobody {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Has `command` carried out by the instance at `path`, and waits for its outcome.
+///
+/// # Errors
+///
+/// See [`ClientError`]; what the instance could not do is an outcome.
+pub fn command(path: &Path, command: Command) -> Result<Outcome, ClientError> {
+    let (status, body) = ask(path, "POST", &command.target())?;
+    let text = String::from_utf8_lossy(&body).trim_end().to_owned();
+    Ok(Outcome::from_status(status, text))
+}
+
+/// How the instance at `path` is, and the JSON that it said so with.
+///
+/// # Errors
+///
+/// See [`ClientError`].
+pub fn status(path: &Path) -> Result<(Status, String), ClientError> {
+    let foreign = || ClientError::Answer(path.to_owned());
+    let (status, body) = ask(path, "GET", "/status")?;
+    if status != 200 {
+        return Err(ClientError::Gone(io::Error::other(String::from_utf8_lossy(&body).trim_end())));
+    }
+    let text = String::from_utf8(body).map_err(|_| foreign())?;
+    Ok((serde_json::from_str(&text).map_err(|_| foreign())?, text))
+}
+
+fn ask(path: &Path, method: &str, target: &str) -> Result<(u16, Vec<u8>), ClientError> {
+    let mut stream =
+        UnixStream::connect(path).map_err(|source| ClientError::Nobody { path: path.to_owned(), source })?;
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(ClientError::Gone)?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).map_err(ClientError::Gone)?;
+    if answer.is_empty() {
+        return Err(ClientError::Gone(io::ErrorKind::UnexpectedEof.into()));
+    }
+    parse(answer).ok_or_else(|| ClientError::Answer(path.to_owned()))
+}
+
+/// Status and body of a whole answer.
+fn parse(mut answer: Vec<u8>) -> Option<(u16, Vec<u8>)> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(end) = head.parse(&answer).ok()? else { return None };
+    let status = head.code?;
+    let length = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"))?;
+    let length: usize = std::str::from_utf8(length.value).ok()?.parse().ok()?;
+    answer.drain(..end);
+    (answer.len() == length).then_some((status, answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_whole_or_none() {
+        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes".to_vec();
+        assert_eq!(parse(whole.clone()), Some((200, b"yes".to_vec())));
+        assert_eq!(parse(whole[..whole.len() - 1].to_vec()), None);
+        assert_eq!(parse(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()), None);
+        assert_eq!(parse(b"SSH-2.0-OpenSSH\r\n".to_vec()), None);
+    }
+
+    #[test]
+    fn nobody_there_is_said_with_the_path() {
+        let error = status(Path::new("/nowhere/admin.sock")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/admin.sock"), "{error}");
+    }
+}

@@ -1,0 +1,152 @@
+//! How the instance is, put together from the fleet, the processes and the shared memory. Asks no worker.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{fleet::Fleet, slot::Life, spawn::Process};
+use crate::{
+    admin::{LastReload, Rate, Status, Totals, WorkerState, WorkerStatus},
+    shared_memory::{Seat, Segment},
+    telemetry::memory,
+};
+
+/// Between two looks at the numbers of requests.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A process, its place in the shared memory, and what was in that place before it came.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) seat: Seat,
+    generation: u64,
+    before: Totals,
+    rate: Rate,
+}
+
+impl Running {
+    pub(super) fn new(process: Process, seat: Seat, generation: u64) -> Self {
+        let before = Totals::of([seat.counters()]);
+        let rate = Rate::new(Instant::now(), before.requests_total);
+        Self { process, seat, generation, before, rate }
+    }
+
+    /// It uses this generation of the configuration now.
+    pub(super) fn reloaded(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+}
+
+/// What is remembered between two reports.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    began: Instant,
+    looked: Instant,
+    rate: Rate,
+    /// Seats that were ever taken: the first ones. The others are not looked at, so that they cost no memory.
+    seats: usize,
+}
+
+/// What a report needs to know beside the fleet and its processes.
+#[derive(Debug)]
+pub(super) struct Circumstances<'a> {
+    pub(super) segment: &'a Segment,
+    pub(super) generation: u64,
+    pub(super) listeners: &'a [std::net::SocketAddr],
+    pub(super) last_reload: Option<&'a LastReload>,
+}
+
+impl Reporter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, looked: now, rate: Rate::new(now, 0), seats: 0 }
+    }
+
+    /// Somebody has taken the seat with this number.
+    pub(super) fn seated(&mut self, seat: usize) {
+        self.seats = self.seats.max(seat + 1);
+    }
+
+    /// Looks at the numbers, if it is time to.
+    pub(super) fn look(&mut self, now: Instant, segment: &Segment, running: &mut HashMap<Life, Running>) {
+        if now.duration_since(self.looked) < LOOK_INTERVAL {
+            return;
+        }
+        self.looked = now;
+        self.rate.note(now, self.whole(segment).requests_total);
+        for running in running.values_mut() {
+            running.rate.note(now, Totals::of([running.seat.counters()]).requests_total);
+        }
+    }
+
+    pub(super) fn report(
+        &self,
+        now: Instant,
+        fleet: &Fleet,
+        running: &HashMap<Life, Running>,
+        circumstances: &Circumstances<'_>,
+    ) -> Status {
+        let workers: Vec<_> = fleet
+            .views(now)
+            .into_iter()
+            .map(|view| {
+                let running = view.life.and_then(|life| running.get(&life));
+                let blank = WorkerStatus {
+                    index: view.slot,
+                    pid: None,
+                    generation: 0,
+                    state: view.state,
+                    uptime_ms: millis(view.age),
+                    restarts: view.restarts,
+                    connections_active: 0,
+                    connections_total: 0,
+                    requests_total: 0,
+                    requests_per_second: 0.0,
+                    tunnels_active: 0,
+                    memory_bytes: 0,
+                };
+                let Some(running) = running else { return blank };
+                let totals = Totals::of([running.seat.counters()]);
+                let before = &running.before;
+                let pid = running.process.pid();
+                WorkerStatus {
+                    pid,
+                    generation: running.generation,
+                    connections_active: totals.connections_active,
+                    connections_total: totals.connections_total.saturating_sub(before.connections_total),
+                    requests_total: totals.requests_total.saturating_sub(before.requests_total),
+                    requests_per_second: running.rate.per_second(now, totals.requests_total),
+                    tunnels_active: totals.tunnels_active,
+                    memory_bytes: pid.map_or(0, memory::resident),
+                    ..blank
+                }
+            })
+            .collect();
+        let whole = self.whole(circumstances.segment);
+        let requests_per_second = self.rate.per_second(now, whole.requests_total);
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            mode: "multi_process".into(),
+            uptime_ms: millis(now.duration_since(self.began)),
+            generation: circumstances.generation,
+            listeners: circumstances.listeners.to_vec(),
+            ready: !fleet.is_ending() && workers.iter().any(|worker| worker.state == WorkerState::Ready),
+            stopping: fleet.is_ending(),
+            last_reload: circumstances.last_reload.cloned(),
+            memory_bytes: memory::resident(std::process::id()),
+            workers,
+            totals: Totals { restarts: fleet.restarts(), requests_per_second, ..whole },
+        }
+    }
+
+    /// The sums over all seats: what the dead have done is in them.
+    fn whole(&self, segment: &Segment) -> Totals {
+        let seats: Vec<_> = (0..self.seats).filter_map(|index| segment.seat(index)).collect();
+        Totals::of(seats.iter().map(Seat::counters))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
