@@ -35,6 +35,9 @@ enum Subcommands {
         /// Print the configuration in force, each value with where it comes from
         #[arg(long)]
         print: bool,
+        /// Whether this program can take over from one of this version
+        #[arg(long, hide = true, value_name = "VERSION")]
+        handover: Option<String>,
     },
     /// Not supported yet
     #[command(hide = true)]
@@ -97,6 +100,8 @@ pub enum Command {
     Check {
         /// Print it.
         print: bool,
+        /// The version of the hand-over that a launcher asks for who wants to be succeeded.
+        handover: Option<String>,
     },
     /// A command of the contract that is not built.
     Unsupported(&'static str),
@@ -122,7 +127,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let arguments = Arguments::try_parse_from(arguments)?;
     let command = match arguments.command {
         None | Some(Subcommands::Run) => Command::Run,
-        Some(Subcommands::Check { print }) => Command::Check { print },
+        Some(Subcommands::Check { print, handover }) => Command::Check { print, handover },
         Some(Subcommands::Explain(_)) => Command::Unsupported("explain"),
         Some(Subcommands::Status { json, watch }) => Command::Status { json, watch },
         Some(Subcommands::Reload) => Command::Ask(admin::Command::Reload),
@@ -154,7 +159,7 @@ mod tests {
         let before = parsed("p --config a.yml --listen [::1]:1 check --print").unwrap();
         let after = parsed("p check --print --listen [::1]:1 --config a.yml").unwrap();
         assert_eq!(before, after);
-        assert_eq!(before.command, Command::Check { print: true });
+        assert_eq!(before.command, Command::Check { print: true, handover: None });
         assert_eq!(before.flags, [("listen_addr", "--listen", "[::1]:1".to_owned())]);
         assert_eq!(parsed("p").unwrap().command, Command::Run);
         assert_eq!(parsed("p run").unwrap().command, Command::Run);

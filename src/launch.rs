@@ -10,8 +10,6 @@ use std::{
 
 use clap::error::ErrorKind;
 
-#[cfg(unix)]
-use crate::control::privileges::PrivilegesError;
 use crate::{
     cli::{self, Command, Invocation},
     config::{self, Loaded, Problems, Sources, settings::Mode, show},
@@ -19,11 +17,19 @@ use crate::{
     telemetry::diagnostics,
     worker::{self, WorkerError},
 };
+#[cfg(unix)]
+use crate::{control::privileges::PrivilegesError, supervisor::handover};
 
 #[cfg(unix)]
 mod ground;
 #[cfg(unix)]
 mod operate;
+
+/// What another launcher has left to this process.
+#[cfg(unix)]
+type Inherited = Option<handover::Estate>;
+#[cfg(not(unix))]
+type Inherited = Option<()>;
 
 /// Exit codes (CONTRACT section 4).
 mod code {
@@ -120,8 +126,26 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
         _ => {}
     }
+    #[cfg(unix)]
+    let inherited = handover::receive(&sources.environment).map_err(|error| {
+        Failure::new(code::INTERNAL, format!("what the last launcher has left cannot be taken over: {error}"))
+    })?;
+    #[cfg(not(unix))]
+    let inherited = None::<()>;
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
-    if let Command::Check { print } = command {
+    if let Command::Check { print, handover } = command {
+        #[cfg(unix)]
+        if let Some(version) = handover
+            && *version != handover::version()
+        {
+            let text = format!(
+                "cannot take over: the hand-over is of version {version}, this program's of {}",
+                handover::version()
+            );
+            return Err(Failure::new(code::FAILURE, text));
+        }
+        #[cfg(not(unix))]
+        let _ = handover;
         config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         #[cfg(unix)]
         match ground::identity(&loaded.settings) {
@@ -137,7 +161,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
             .map(|()| code::OK)
             .map_err(|error| Failure::new(code::FAILURE, error));
     }
-    start(loaded, &sources)
+    start(loaded, &sources, inherited)
 }
 
 /// The environment, as text. A name that is no text is nothing that we know; a value that is none is refused by the configuration.
@@ -147,7 +171,7 @@ fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
+fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, Failure> {
     let settings = &loaded.settings;
     #[cfg(unix)]
     let ground = ground::Ground::lay(settings, &sources.environment)?;
@@ -161,7 +185,7 @@ fn start(loaded: Loaded, sources: &Sources) -> Result<u8, Failure> {
     raise_file_limit(settings.limits.max_connections);
     if settings.runtime.mode == Mode::MultiProcess {
         #[cfg(unix)]
-        return supervise(loaded, diagnostics, sources, ground);
+        return supervise(loaded, diagnostics, sources, ground, inherited);
         #[cfg(not(unix))]
         tracing::warn!(
             threads = settings.runtime.process_count,
@@ -208,16 +232,22 @@ fn supervise(
     diagnostics: diagnostics::Diagnostics,
     sources: &Sources,
     ground: ground::Ground,
+    inherited: Inherited,
 ) -> Result<u8, Failure> {
-    use crate::supervisor::{self, Ending, Instance, Sockets};
+    use crate::supervisor::{self, Ending, Instance, Sockets, Start};
     let slots = loaded.settings.runtime.process_count.get();
-    let sockets = if ground.inherited.is_empty() {
-        Sockets::bind(&loaded.settings, slots)?
-    } else {
-        Sockets::adopt(&loaded.settings, ground.inherited)
-            .map_err(|error| Failure::new(code::ADDRESS, error))?
+    let start = match inherited {
+        Some(estate) => Start::Inherited(Box::new(estate)),
+        None => {
+            let sockets = if ground.inherited.is_empty() {
+                Sockets::bind(&loaded.settings, slots)?
+            } else {
+                Sockets::adopt(&loaded.settings, ground.inherited)
+                    .map_err(|error| Failure::new(code::ADDRESS, error))?
+            };
+            Start::Anew { sockets, socket: ground::socket(&loaded.settings)? }
+        }
     };
-    let socket = ground::socket(&loaded.settings)?;
     let notifier = ground.notifier;
     let flags = sources.flags.iter().map(|(key, _, value)| ((*key).to_owned(), value.clone())).collect();
     let identity = ground.identity;
@@ -228,7 +258,10 @@ fn supervise(
         }
         Ok(loaded)
     };
-    match supervisor::run(Instance { loaded, flags, sockets, diagnostics, socket, notifier, load }) {
+    let arguments = env::args_os().collect();
+    let check = checking(sources);
+    let instance = Instance { loaded, flags, start, diagnostics, notifier, load, arguments, check };
+    match supervisor::run(instance) {
         Ok(Ending::Stopped) => Ok(code::OK),
         Ok(Ending::FirstStartFailed(status)) => Ok(status
             .and_then(|status| u8::try_from(status).ok())
@@ -237,6 +270,20 @@ fn supervise(
         Ok(Ending::NoWorkers) => Ok(code::NO_WORKERS),
         Err(error) => Err(Failure::new(code::FAILURE, error)),
     }
+}
+
+/// The arguments that have another program check whether it can succeed this launcher.
+#[cfg(unix)]
+fn checking(sources: &Sources) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    if let Some(file) = &sources.file {
+        arguments.extend(["--config".into(), file.clone().into_os_string()]);
+    }
+    for (_, flag, value) in &sources.flags {
+        arguments.extend([OsString::from(flag), value.into()]);
+    }
+    arguments.extend(["check".into(), "--handover".into(), handover::version().into()]);
+    arguments
 }
 
 /// A worker, which gets everything from its launcher.

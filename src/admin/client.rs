@@ -4,17 +4,24 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
 
 use super::{
     command::{Command, Outcome},
-    status::Status,
+    status::{LastReload, Status},
 };
 
 /// The longest answer, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
+
+/// Between two looks at what goes on in another process.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a process that is being replaced may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Fields in the head of an answer; ours has four.
 const MAX_HEADERS: usize = 32;
@@ -49,7 +56,34 @@ pub enum ClientError {
 pub fn command(path: &Path, command: Command) -> Result<Outcome, ClientError> {
     let (status, body) = ask(path, "POST", &command.target())?;
     let text = String::from_utf8_lossy(&body).trim_end().to_owned();
-    Ok(Outcome::from_status(status, text))
+    match Outcome::from_status(status, text) {
+        Outcome::Continues(number) => follow(path, number),
+        outcome => Ok(outcome),
+    }
+}
+
+/// Waits until so many reloads have ended, whoever counts them.
+fn follow(path: &Path, number: u64) -> Result<Outcome, ClientError> {
+    let mut silent_since = None;
+    loop {
+        match status(path) {
+            Ok((status, _)) => {
+                silent_since = None;
+                if let Some(reload) = status.last_reload.filter(|_| status.reloads >= number) {
+                    let LastReload { successful, text, .. } = reload;
+                    return Ok(if successful { Outcome::Done(text) } else { Outcome::Failed(text) });
+                }
+            }
+            // A process that is being replaced may close the connection.
+            Err(error) => {
+                let since = *silent_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > SILENCE {
+                    return Err(error);
+                }
+            }
+        }
+        std::thread::park_timeout(FOLLOW_INTERVAL);
+    }
 }
 
 /// How the instance at `path` is, and the JSON that it said so with.

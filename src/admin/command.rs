@@ -1,6 +1,6 @@
 //! What an operator can tell an instance to do, over HTTP, and what comes of it.
 
-use std::num::NonZeroUsize;
+use std::{borrow::Cow, num::NonZeroUsize};
 
 use http::StatusCode;
 use thiserror::Error;
@@ -39,6 +39,9 @@ pub enum CommandError {
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// It has not: this process ends before, and another goes on in its place. It is known when [`super::Status`] counts so
+    /// many reloads.
+    Continues(u64),
     /// As it was asked for; what was done.
     Done(String),
     /// It could not be done, or not to the end; why, and what is in force now.
@@ -95,13 +98,16 @@ impl CommandError {
 impl Outcome {
     /// What is told to the operator.
     #[must_use]
-    pub fn text(&self) -> &str {
-        let (Self::Done(text) | Self::Failed(text) | Self::Invalid(text)) = self;
-        text
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Continues(number) => number.to_string().into(),
+            Self::Done(text) | Self::Failed(text) | Self::Invalid(text) => text.into(),
+        }
     }
 
     pub(super) fn status(&self) -> StatusCode {
         match self {
+            Self::Continues(_) => StatusCode::ACCEPTED,
             Self::Done(_) => StatusCode::OK,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -109,6 +115,9 @@ impl Outcome {
     }
 
     pub(super) fn from_status(status: u16, text: String) -> Self {
+        if let (202, Ok(number)) = (status, text.parse()) {
+            return Self::Continues(number);
+        }
         match status {
             200 => Self::Done(text),
             422 => Self::Invalid(text),
@@ -146,9 +155,13 @@ mod tests {
 
     #[test]
     fn outcomes_survive_the_way() {
-        for outcome in [Outcome::Done("a".into()), Outcome::Failed("b".into()), Outcome::Invalid("c".into())]
-        {
-            let back = Outcome::from_status(outcome.status().as_u16(), outcome.text().to_owned());
+        for outcome in [
+            Outcome::Continues(7),
+            Outcome::Done("a".into()),
+            Outcome::Failed("b".into()),
+            Outcome::Invalid("c".into()),
+        ] {
+            let back = Outcome::from_status(outcome.status().as_u16(), outcome.text().into_owned());
             assert_eq!(back, outcome);
         }
     }

@@ -17,7 +17,7 @@ mod status;
 pub mod table;
 
 pub use ask::{Ask, Asks, Desk, desk};
-pub use command::{Command, Outcome};
+pub use command::{Command, CommandError, Outcome};
 #[cfg(unix)]
 pub use server::Server;
 #[cfg(unix)]

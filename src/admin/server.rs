@@ -32,6 +32,9 @@ const MAX_CONNECTIONS: usize = 32;
 /// How long a request head may take to come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether all answers are written.
+const REST_INTERVAL: Duration = Duration::from_millis(5);
+
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,6 +63,16 @@ impl Server {
     #[must_use]
     pub fn socket(&self) -> &SocketFile {
         &self.socket
+    }
+
+    /// Lets the answers be written that are there, for so long. Others may come meanwhile.
+    pub async fn rest(&self, patience: Duration) {
+        let silence = async {
+            while self.drain.active() > 0 {
+                sleep(REST_INTERVAL).await;
+            }
+        };
+        let _ = timeout(patience, silence).await;
     }
 
     /// Takes no more connections and lets those finish that are open, for so long.
@@ -148,7 +161,7 @@ async fn look(path: &str, desk: &Desk) -> Response<Text> {
 async fn carry_out(command: Command, desk: &Desk) -> Response<Text> {
     tracing::info!(command = command.target(), "asked by an operator");
     let outcome: Outcome = desk.command(command).await;
-    text(outcome.status(), outcome.text().to_owned())
+    text(outcome.status(), outcome.text().into_owned())
 }
 
 fn not_allowed(accepted: &'static str) -> Response<Text> {

@@ -29,7 +29,9 @@ pub struct Status {
     pub ready: bool,
     /// The end has begun.
     pub stopping: bool,
-    /// How the last reload ended; none before the first.
+    /// Reloads and restarts that have ended.
+    pub reloads: u64,
+    /// How the last of them ended; none before the first.
     pub last_reload: Option<LastReload>,
     /// Resident memory of the launcher; 0 where it cannot be known.
     pub memory_bytes: u64,

@@ -146,6 +146,7 @@ mod tests {
             listeners: vec!["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()],
             ready: true,
             stopping: false,
+            reloads: 1,
             last_reload: Some(LastReload { successful: false, time: 0, text: "one\ntwo".into() }),
             memory_bytes: 5 << 20,
             workers: vec![worker, empty],

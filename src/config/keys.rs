@@ -114,7 +114,8 @@ pub(super) const SHORT_NAMES: &[(&str, &str)] = &[
 ];
 
 /// Variables that are no keys.
-pub(super) const OTHER_VARIABLES: &[&str] = &["PROXY_CONFIG", "PROXY_PROCESS_INDEX", "PROXY_GENERATION"];
+pub(super) const OTHER_VARIABLES: &[&str] =
+    &["PROXY_CONFIG", "PROXY_PROCESS_INDEX", "PROXY_GENERATION", "PROXY_HANDOVER"];
 
 /// The key that a variable stands for. Variables are written in capitals only.
 pub(super) fn key_of_variable(name: &str) -> Option<&'static str> {

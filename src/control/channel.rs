@@ -97,6 +97,35 @@ impl Channel {
         let (read, write) = UnixStream::from_std(self.stream)?.into_split();
         Ok((Receiver { read, inbox: self.inbox }, Sender { write }))
     }
+
+    /// The two parts of one channel, together again.
+    ///
+    /// # Errors
+    ///
+    /// When they are parts of two; the runtime's.
+    pub fn join(receiver: Receiver, sender: Sender) -> io::Result<Self> {
+        let stream = receiver.read.reunite(sender.write).map_err(io::Error::other)?.into_std()?;
+        Ok(Self { stream, inbox: receiver.inbox })
+    }
+
+    /// A channel as it was left by another program under this process' number: its descriptor, and what had been received
+    /// and not been taken.
+    #[must_use]
+    pub fn resume(descriptor: OwnedFd, received: Vec<u8>) -> Self {
+        Self { stream: descriptor.into(), inbox: Inbox { bytes: received, ..Inbox::default() } }
+    }
+
+    /// What was received and not been taken.
+    #[must_use]
+    pub fn received(&self) -> &[u8] {
+        &self.inbox.bytes
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 /// The end that is read.
@@ -262,6 +291,22 @@ mod tests {
         let (mut receiver, _sender) = theirs.split().unwrap();
         assert_eq!(receiver.next::<Order>().await, Some(Order::Stop));
         assert_eq!(receiver.descriptors(9).into_iter().map(text).collect::<Vec<_>>(), ["two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_channel_goes_on_where_it_was_left() {
+        let (ours, mut theirs) = Channel::pair().unwrap();
+        let (mut receiver, sender) = ours.split().unwrap();
+        theirs.write_all(b"\"Ready\"\n\"Po").unwrap();
+        assert_eq!(receiver.next::<Report>().await, Some(Report::Ready));
+        let left = Channel::join(receiver, sender).unwrap();
+        let received = left.received().to_vec();
+        assert_eq!(received, b"\"Po");
+        let descriptor = left.as_fd().try_clone_to_owned().unwrap();
+        drop(left);
+        theirs.write_all(b"ng\"\n").unwrap();
+        let (mut receiver, _sender) = Channel::resume(descriptor, received).split().unwrap();
+        assert_eq!(receiver.next::<Report>().await, Some(Report::Pong));
     }
 
     #[tokio::test]

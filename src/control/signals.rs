@@ -82,6 +82,34 @@ impl Signals {
     }
 }
 
+/// Lets the signals of [`Signals`] wait, until [`release`] or for a program that is put in this one's place.
+///
+/// # Errors
+///
+/// The operating system's.
+#[cfg(unix)]
+pub fn hold() -> io::Result<()> {
+    Ok(ours().thread_block()?)
+}
+
+/// Lets them come.
+///
+/// # Errors
+///
+/// The operating system's.
+#[cfg(unix)]
+pub fn release() -> io::Result<()> {
+    Ok(ours().thread_unblock()?)
+}
+
+#[cfg(unix)]
+fn ours() -> nix::sys::signal::SigSet {
+    use nix::sys::signal::Signal as S;
+    [S::SIGTERM, S::SIGINT, S::SIGQUIT, S::SIGHUP, S::SIGUSR1, S::SIGUSR2, S::SIGTTIN, S::SIGTTOU]
+        .into_iter()
+        .collect()
+}
+
 /// The signals of this process: Ctrl-C only.
 #[cfg(not(unix))]
 #[derive(Debug)]

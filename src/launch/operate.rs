@@ -23,6 +23,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(super) fn command(command: Command, sources: &Sources) -> Result<u8, Failure> {
     match client::command(&socket(sources)?, command) {
         Ok(Outcome::Done(text)) => say(&format!("{text}\n")),
+        Ok(outcome @ Outcome::Continues(_)) => Err(Failure::new(code::FAILURE, outcome.text())),
         Ok(Outcome::Failed(text)) => Err(Failure::new(code::FAILURE, text)),
         Ok(Outcome::Invalid(text)) => Err(Failure::new(code::CONFIGURATION, text)),
         Err(error) => Err(Failure::new(code::FAILURE, error)),

@@ -54,6 +54,24 @@ pub fn listeners(environment: &[(String, String)], pid: u32) -> Result<Vec<TcpLi
     promised(environment, pid)?.map(take).collect()
 }
 
+/// The descriptor with this number, which somebody has left to this process and nobody in it owns. It is not inherited by
+/// children. To be called once for a number, before anything else opens descriptors.
+///
+/// # Errors
+///
+/// When it is not open.
+pub fn own(descriptor: i32) -> io::Result<OwnedFd> {
+    if !is_open(descriptor) {
+        return Err(io::Error::last_os_error());
+    }
+    #[expect(unsafe_code, reason = "descriptors are left by number; there is no other way to own them")]
+    // SAFETY: the descriptor is open (checked above), was given to this process under this number, and is taken once,
+    // before anything else in the process opens or owns a descriptor.
+    let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(owned)
+}
+
 /// The numbers that are promised.
 fn promised(environment: &[(String, String)], pid: u32) -> Result<std::ops::Range<i32>, InheritError> {
     let value =
@@ -69,23 +87,13 @@ fn promised(environment: &[(String, String)], pid: u32) -> Result<std::ops::Rang
 
 fn take(descriptor: i32) -> Result<TcpListener, InheritError> {
     let refused = |source| InheritError::Socket { descriptor, source };
-    if !is_open(descriptor) {
-        return Err(refused(Some(io::Error::last_os_error())));
-    }
-    #[expect(
-        unsafe_code,
-        reason = "systemd hands descriptors over by number; there is no other way to own them"
-    )]
-    // SAFETY: the descriptor is open (checked above), was given to this process under this number, and is taken once,
-    // before anything else in the process opens or owns a descriptor.
-    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let socket = Socket::from(own(descriptor).map_err(|error| refused(Some(error)))?);
     let check = || -> io::Result<bool> {
         let is_tcp = socket.r#type()? == Type::STREAM
             && [Domain::IPV4, Domain::IPV6].contains(&socket.domain()?)
             && socket.is_listener()?;
         if is_tcp {
             socket.set_nonblocking(true)?;
-            socket.set_cloexec(true)?;
         }
         Ok(is_tcp)
     };

@@ -126,6 +126,12 @@ impl Segment {
         segment
     }
 
+    /// The layout of this program. Processes of another one cannot share a segment with it.
+    #[must_use]
+    pub fn layout() -> u64 {
+        LAYOUT
+    }
+
     /// How many seats there are.
     #[must_use]
     pub fn seats(&self) -> usize {

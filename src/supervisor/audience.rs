@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -45,12 +46,22 @@ struct Waiter {
     answer: Option<oneshot::Sender<Outcome>>,
 }
 
+/// What an audience remembers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AudienceEstate {
+    rollouts: u64,
+    reloads: u64,
+    last_reload: Option<LastReload>,
+}
+
 /// Everybody who is told.
 #[derive(Debug)]
 pub(super) struct Audience {
     notifier: Notifier,
     waiters: Vec<Waiter>,
     rollouts: u64,
+    /// Reloads and restarts that have ended.
+    reloads: u64,
     last_reload: Option<LastReload>,
     /// What the service manager was told last.
     summary: String,
@@ -63,6 +74,7 @@ impl Audience {
             notifier,
             waiters: Vec::new(),
             rollouts: 0,
+            reloads: 0,
             last_reload: None,
             summary: String::new(),
             is_up: false,
@@ -71,6 +83,26 @@ impl Audience {
 
     pub(super) fn notifier(&self) -> &Notifier {
         &self.notifier
+    }
+
+    /// What is remembered of the past.
+    pub(super) fn leave(&self) -> AudienceEstate {
+        AudienceEstate {
+            rollouts: self.rollouts,
+            reloads: self.reloads,
+            last_reload: self.last_reload.clone(),
+        }
+    }
+
+    /// An audience of an instance that is up, and that has heard this.
+    pub(super) fn inherit(estate: AudienceEstate, notifier: Notifier) -> Self {
+        let AudienceEstate { rollouts, reloads, last_reload } = estate;
+        Self { rollouts, reloads, last_reload, is_up: true, ..Self::new(notifier) }
+    }
+
+    /// Reloads and restarts that have ended.
+    pub(super) fn reloads(&self) -> u64 {
+        self.reloads
     }
 
     pub(super) fn last_reload(&self) -> Option<&LastReload> {
@@ -106,7 +138,8 @@ impl Audience {
     pub(super) fn reloaded(&mut self, outcome: Outcome, answer: Option<oneshot::Sender<Outcome>>) {
         let time = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         let successful = matches!(outcome, Outcome::Done(_));
-        self.last_reload = Some(LastReload { successful, time, text: outcome.text().to_owned() });
+        self.reloads += 1;
+        self.last_reload = Some(LastReload { successful, time, text: outcome.text().into_owned() });
         if self.is_up && !self.waiters.iter().any(|waiter| waiter.reload.is_some()) {
             self.notifier.ready(&self.summary);
         }

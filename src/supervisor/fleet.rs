@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::estate::FleetEstate;
 use self::reloading::Reloading;
 use super::{
     event::{Action, Command, Ending, Event, Reach},
@@ -408,6 +409,7 @@ impl Fleet {
     }
 }
 
+mod estate;
 mod reloading;
 mod renewal;
 mod view;

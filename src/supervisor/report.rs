@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{fleet::Fleet, slot::Life, spawn::Process};
 use crate::{
     admin::{LastReload, Rate, Status, Totals, WorkerState, WorkerStatus},
@@ -18,7 +20,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A process, its place in the shared memory, and what was in that place before it came.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) process: Process,
+    /// None while nobody attends to it.
+    pub(super) process: Option<Process>,
     pub(super) seat: Seat,
     generation: u64,
     before: Totals,
@@ -29,7 +32,23 @@ impl Running {
     pub(super) fn new(process: Process, seat: Seat, generation: u64) -> Self {
         let before = Totals::of([seat.counters()]);
         let rate = Rate::new(Instant::now(), before.requests_total);
-        Self { process, seat, generation, before, rate }
+        Self { process: Some(process), seat, generation, before, rate }
+    }
+
+    /// A process that was there before this launcher.
+    pub(super) fn inherit(process: Process, seat: Seat, generation: u64, before: Totals) -> Self {
+        let rate = Rate::new(Instant::now(), Totals::of([seat.counters()]).requests_total);
+        Self { process: Some(process), seat, generation, before, rate }
+    }
+
+    /// Of the configuration that it uses.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What was in its seat before it came.
+    pub(super) fn before(&self) -> &Totals {
+        &self.before
     }
 
     /// It uses this generation of the configuration now.
@@ -48,6 +67,13 @@ pub(super) struct Reporter {
     seats: usize,
 }
 
+/// What a reporter remembers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReporterEstate {
+    age_ms: u64,
+    seats: usize,
+}
+
 /// What a report needs to know beside the fleet and its processes.
 #[derive(Debug)]
 pub(super) struct Circumstances<'a> {
@@ -55,11 +81,24 @@ pub(super) struct Circumstances<'a> {
     pub(super) generation: u64,
     pub(super) listeners: &'a [std::net::SocketAddr],
     pub(super) last_reload: Option<&'a LastReload>,
+    pub(super) reloads: u64,
 }
 
 impl Reporter {
     pub(super) fn new(now: Instant) -> Self {
         Self { began: now, looked: now, rate: Rate::new(now, 0), seats: 0 }
+    }
+
+    pub(super) fn leave(&self, now: Instant) -> ReporterEstate {
+        ReporterEstate { age_ms: millis(now.duration_since(self.began)), seats: self.seats }
+    }
+
+    /// A reporter of an instance that has lived for a while.
+    pub(super) fn inherit(estate: &ReporterEstate, now: Instant, segment: &Segment) -> Self {
+        let began = now.checked_sub(Duration::from_millis(estate.age_ms)).unwrap_or(now);
+        let mut reporter = Self { began, seats: estate.seats, ..Self::new(now) };
+        reporter.rate = Rate::new(now, reporter.whole(segment).requests_total);
+        reporter
     }
 
     /// Somebody has taken the seat with this number.
@@ -108,7 +147,7 @@ impl Reporter {
                 let Some(running) = running else { return blank };
                 let totals = Totals::of([running.seat.counters()]);
                 let before = &running.before;
-                let pid = running.process.pid();
+                let pid = running.process.as_ref().and_then(Process::pid);
                 WorkerStatus {
                     pid,
                     generation: running.generation,
@@ -134,6 +173,7 @@ impl Reporter {
             ready: !fleet.is_ending() && workers.iter().any(|worker| worker.state == WorkerState::Ready),
             stopping: fleet.is_ending(),
             last_reload: circumstances.last_reload.cloned(),
+            reloads: circumstances.reloads,
             memory_bytes: memory::resident(std::process::id()),
             workers,
             totals: Totals { restarts: fleet.restarts(), requests_per_second, ..whole },

@@ -60,6 +60,16 @@ impl History {
         Verdict::Respawn(delay)
     }
 
+    /// Itself, each time by `distance`.
+    pub(super) fn leave(&self, distance: impl Fn(Instant) -> i64) -> (Vec<i64>, u32) {
+        (self.recent.iter().copied().map(distance).collect(), self.since_stable)
+    }
+
+    /// What was left.
+    pub(super) fn inherit((recent, since_stable): (Vec<i64>, u32), time: impl Fn(i64) -> Instant) -> Self {
+        Self { recent: recent.into_iter().map(time).collect(), since_stable }
+    }
+
     /// Begins anew, when the operator wants another try.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

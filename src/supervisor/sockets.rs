@@ -52,6 +52,21 @@ impl Sockets {
         Ok(Self { addresses, sockets, are_shared: true, backlog: settings.listen.backlog.get() })
     }
 
+    /// All of them, for each address.
+    pub(super) fn all(&self) -> &[Vec<TcpListener>] {
+        &self.sockets
+    }
+
+    /// What another launcher has left.
+    pub(super) fn inherit(
+        settings: &Settings,
+        addresses: Vec<SocketAddr>,
+        sockets: Vec<Vec<TcpListener>>,
+        are_shared: bool,
+    ) -> Self {
+        Self { addresses, sockets, are_shared, backlog: settings.listen.backlog.get() }
+    }
+
     /// Where the instance listens, ports resolved.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {

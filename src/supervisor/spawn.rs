@@ -6,23 +6,21 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::{fs::MetadataExt, process::CommandExt},
     },
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
     time::timeout,
 };
 
-use super::{
-    event::Event,
-    slot::{Life, Status},
-};
+use super::{event::Event, handover, offspring::Offspring, slot::Life};
 use crate::{
     control::{
         Assignment, Order, Report,
@@ -40,21 +38,72 @@ const PARTING: Duration = Duration::from_secs(2);
 pub(super) struct Process {
     pid: Option<u32>,
     orders: UnboundedSender<(Order, Vec<OwnedFd>)>,
-    kill: UnboundedSender<()>,
+    demands: UnboundedSender<Demand>,
+    writer: JoinHandle<Option<Sender>>,
+    attendant: JoinHandle<Option<(Offspring, Receiver)>>,
 }
 
-/// What every worker is made from.
+/// A worker that nobody attends to for now.
+#[derive(Debug)]
+pub(super) struct Released {
+    pub(super) child: Offspring,
+    pub(super) channel: Channel,
+}
+
+/// What is demanded of who attends to a worker.
+#[derive(Clone, Copy, Debug)]
+enum Demand {
+    Kill,
+    LetGo,
+}
+
+/// What every worker is made from, and a launcher that succeeds this one.
 #[derive(Debug)]
 pub(super) struct Origin {
     program: PathBuf,
-    /// The shared memory.
-    memory: File,
+    arguments: Vec<OsString>,
+    check: Vec<OsString>,
 }
 
 impl Origin {
-    /// The program that runs now, by its path: an upgrade puts another file there, and that is then started.
-    pub(super) fn new(memory: File) -> io::Result<Self> {
-        Ok(Self { program: program()?, memory })
+    /// The program that runs now, by its path: an upgrade puts another file there, and that is then started. `arguments` are
+    /// those it was started with, its name first, and `check` those that have it check its configuration, without.
+    pub(super) fn new(arguments: Vec<OsString>, check: Vec<OsString>) -> io::Result<Self> {
+        Ok(Self { program: program()?, arguments, check })
+    }
+
+    /// Whether another program is under its path by now.
+    pub(super) fn has_changed(&self) -> bool {
+        let identity = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
+        };
+        let running = identity(Path::new("/proc/self/exe"));
+        running.is_some_and(|running| identity(&self.program).is_some_and(|there| there != running))
+    }
+
+    /// The command that has the program that is there now check the configuration.
+    pub(super) fn checking(&self) -> Command {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.check).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::from(bare(command));
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// The command that puts the program that is there now in the place of this one. What systemd says to this process is
+    /// for it, but for sockets, which it has from us.
+    pub(super) fn succeeding(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        let mut arguments = self.arguments.iter();
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command.args(arguments);
+        for name in inherit::VARIABLES {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Starts a worker and tells it what it is to be. What becomes of it is told to `events`. Inside a runtime.
@@ -62,6 +111,7 @@ impl Origin {
         &self,
         life: Life,
         assignment: Assignment,
+        memory: &File,
         sockets: Vec<OwnedFd>,
         events: &UnboundedSender<Event>,
     ) -> io::Result<Process> {
@@ -74,28 +124,48 @@ impl Origin {
             .env("PROXY_PROCESS_INDEX", assignment.index.to_string())
             .env("PROXY_GENERATION", assignment.configuration.generation.to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)));
-        for name in notify::VARIABLES.into_iter().chain(inherit::VARIABLES) {
-            command.env_remove(name);
-        }
-        let mut command = Command::from(command);
+        let mut command = Command::from(bare(command));
         let child = command.kill_on_drop(true).spawn()?;
-        let pid = child.id();
         // The command holds the worker's end open.
         drop(command);
-        let (receiver, sender) = ours.split()?;
-        let (kill, killed) = unbounded_channel();
-        let (orders, queue) = unbounded_channel();
-        let mut descriptors = vec![self.memory.as_fd().try_clone_to_owned()?];
+        let mut descriptors = vec![memory.as_fd().try_clone_to_owned()?];
         descriptors.extend(sockets);
-        // It cannot fail: the other end of the queue is in hand.
-        let _ = orders.send((Order::Assign(Box::new(assignment)), descriptors));
-        tokio::spawn(write(queue, sender));
-        tokio::spawn(attend(life, child, receiver, killed, events.clone()));
-        Ok(Process { pid, orders, kill })
+        let process =
+            Process::attend(life, Released { child: Offspring::Born(child), channel: ours }, events)?;
+        process.tell(Order::Assign(Box::new(assignment)), descriptors);
+        Ok(process)
     }
 }
 
+/// Without what is said to this process alone.
+fn bare(mut command: std::process::Command) -> std::process::Command {
+    for name in notify::VARIABLES.into_iter().chain(inherit::VARIABLES).chain([handover::VARIABLE]) {
+        command.env_remove(name);
+    }
+    command
+}
+
 impl Process {
+    /// Attends to a worker: sends what it is told, and tells `events` what it reports. Inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime's.
+    pub(super) fn attend(
+        life: Life,
+        released: Released,
+        events: &UnboundedSender<Event>,
+    ) -> io::Result<Self> {
+        let Released { child, channel } = released;
+        let pid = child.pid();
+        let (receiver, sender) = channel.split()?;
+        let (demands, demanded) = unbounded_channel();
+        let (orders, queue) = unbounded_channel();
+        let writer = tokio::spawn(write(queue, sender));
+        let attendant = tokio::spawn(attend(life, child, receiver, demanded, events.clone()));
+        Ok(Self { pid, orders, demands, writer, attendant })
+    }
+
     /// Its number, for the operator.
     pub(super) fn pid(&self) -> Option<u32> {
         self.pid
@@ -108,28 +178,48 @@ impl Process {
 
     /// Kills it.
     pub(super) fn kill(&self) {
-        let _ = self.kill.send(());
+        let _ = self.demands.send(Demand::Kill);
+    }
+
+    /// Sends what is queued and attends to it no more. None when it has ended or does not listen; then it is killed, and
+    /// `events` are told of its end as ever.
+    pub(super) async fn release(self, life: Life, events: &UnboundedSender<Event>) -> Option<Released> {
+        let Self { orders, demands, writer, mut attendant, .. } = self;
+        drop(orders);
+        let _ = demands.send(Demand::LetGo);
+        let (sender, attended) = tokio::join!(timeout(PARTING, writer), &mut attendant);
+        let (mut child, receiver) = attended.ok()??;
+        if let Ok(Ok(Some(sender))) = sender
+            && let Ok(channel) = Channel::join(receiver, sender)
+        {
+            return Some(Released { child, channel });
+        }
+        child.kill();
+        let events = events.clone();
+        tokio::spawn(async move {
+            let _ = events.send(Event::Exited(life, child.wait().await));
+        });
+        None
     }
 }
 
 /// Sends what is queued. A worker that does not read makes the queue wait, nobody else.
-async fn write(mut queue: UnboundedReceiver<(Order, Vec<OwnedFd>)>, mut sender: Sender) {
+async fn write(mut queue: UnboundedReceiver<(Order, Vec<OwnedFd>)>, mut sender: Sender) -> Option<Sender> {
     while let Some((order, descriptors)) = queue.recv().await {
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        if sender.send(&order, &descriptors).await.is_err() {
-            return;
-        }
+        sender.send(&order, &descriptors).await.ok()?;
     }
+    Some(sender)
 }
 
-/// Passes on what a worker reports, to the last word, and that it has ended.
+/// Passes on what a worker reports, to the last word, and that it has ended; or gives it back when it is let go.
 async fn attend(
     life: Life,
-    mut child: Child,
+    mut child: Offspring,
     mut reports: Receiver,
-    mut killed: UnboundedReceiver<()>,
+    mut demands: UnboundedReceiver<Demand>,
     events: UnboundedSender<Event>,
-) {
+) -> Option<(Offspring, Receiver)> {
     let status = loop {
         tokio::select! {
             report = reports.next::<Report>() => match report {
@@ -137,7 +227,7 @@ async fn attend(
                 None => {
                     // It is about to exit, or does not speak our language.
                     if timeout(PARTING, child.wait()).await.is_err() {
-                        let _ = child.start_kill();
+                        child.kill();
                     }
                     break child.wait().await;
                 }
@@ -151,12 +241,14 @@ async fn attend(
                 let _ = timeout(PARTING, rest).await;
                 break status;
             }
-            Some(()) = killed.recv() => {
-                let _ = child.start_kill();
-            }
+            Some(demand) = demands.recv() => match demand {
+                Demand::Kill => child.kill(),
+                Demand::LetGo => return Some((child, reports)),
+            },
         }
     };
-    let _ = events.send(Event::Exited(life, ended(status)));
+    let _ = events.send(Event::Exited(life, status));
+    None
 }
 
 fn pass_on(life: Life, report: Report, events: &UnboundedSender<Event>) {
@@ -167,16 +259,6 @@ fn pass_on(life: Life, report: Report, events: &UnboundedSender<Event>) {
         Report::Refused { generation, reason } => Event::Reloaded(life, generation, Err(reason)),
         Report::Leaving { cut } => Event::Leaving(life, cut),
     });
-}
-
-fn ended(status: io::Result<ExitStatus>) -> Status {
-    match status {
-        Ok(status) => {
-            let text = status.code().map_or_else(|| status.to_string(), |code| code.to_string());
-            Status { code: status.code(), text }
-        }
-        Err(error) => Status { code: None, text: error.to_string() },
-    }
 }
 
 fn program() -> io::Result<PathBuf> {

@@ -47,6 +47,7 @@ pub(super) struct Office {
     began: Instant,
     rate: Rate,
     generation: u64,
+    reloads: u64,
     is_stopping: bool,
     last_reload: Option<LastReload>,
     /// Who waits for the reload that is being done.
@@ -77,6 +78,7 @@ impl Office {
             began: now,
             rate: Rate::new(now, 0),
             generation: 1,
+            reloads: 0,
             is_stopping: false,
             last_reload: None,
             reload: None,
@@ -148,10 +150,11 @@ impl Office {
         let time = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         let successful = matches!(outcome, Outcome::Done(_));
         self.generation += u64::from(successful);
+        self.reloads += 1;
         if let Some(shutdown_timeout) = shutdown_timeout.filter(|_| successful) {
             self.facts.shutdown_timeout = shutdown_timeout;
         }
-        self.last_reload = Some(LastReload { successful, time, text: outcome.text().to_owned() });
+        self.last_reload = Some(LastReload { successful, time, text: outcome.text().into_owned() });
         self.notifier.ready("ready");
         if let Some(answer) = self.reload.take() {
             let _ = answer.send(outcome);
@@ -216,6 +219,7 @@ impl Office {
             ready: !self.is_stopping,
             stopping: self.is_stopping,
             last_reload: self.last_reload.clone(),
+            reloads: self.reloads,
             // It is in the only worker.
             memory_bytes: 0,
             workers: vec![worker],

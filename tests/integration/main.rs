@@ -30,6 +30,7 @@ mod pooling;
 mod privileges;
 mod reload;
 mod responses;
+mod succession;
 mod supervision;
 mod systemd;
 mod target;

@@ -20,6 +20,7 @@ fn status(ready: bool) -> Status {
         ready,
         stopping: false,
         last_reload: None,
+        reloads: 0,
         memory_bytes: 0,
         workers: Vec::new(),
         totals: Totals::default(),

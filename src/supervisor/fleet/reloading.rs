@@ -40,6 +40,11 @@ impl Reloading {
         }
     }
 
+    /// Whether nobody is waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.on_the_way.is_empty()
+    }
+
     /// Nobody is waited for any more.
     pub(super) fn give_up(&mut self) {
         self.on_the_way.clear();

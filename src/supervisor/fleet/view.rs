@@ -72,6 +72,11 @@ impl Fleet {
         self.slots.iter().map(|slot| slot.restarts).sum()
     }
 
+    /// Whether the first workers have been ready.
+    pub(in crate::supervisor) fn is_up(&self) -> bool {
+        self.phase >= Phase::Running
+    }
+
     /// Whether the end has begun.
     pub(in crate::supervisor) fn is_ending(&self) -> bool {
         self.phase >= Phase::Draining

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -25,6 +28,7 @@ pub(crate) struct Config {
     env: Vec<(String, String)>,
     args: Vec<String>,
     wrapper: Vec<String>,
+    binary: Option<PathBuf>,
     pub(super) folder: Folder,
 }
 
@@ -73,6 +77,7 @@ impl Config {
             env: Vec::new(),
             args: Vec::new(),
             wrapper: Vec::new(),
+            binary: None,
             folder: Folder::new(),
         }
     }
@@ -123,6 +128,14 @@ impl Config {
         self
     }
 
+    /// A copy of the binary in the folder runs, which can be replaced while it does.
+    pub(crate) fn with_own_binary(mut self) -> Self {
+        let path = self.folder.path().join("rust-forward-proxy");
+        fs::copy(env!("CARGO_BIN_EXE_rust-forward-proxy"), &path).expect("there is room for a copy");
+        self.binary = Some(path);
+        self
+    }
+
     /// A further file beside `config.yml`.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         self.folder.write(name, text);
@@ -147,8 +160,9 @@ impl Config {
         if let Some(text) = self.yaml() {
             self.folder.write("config.yml", text);
         }
-        let binary = env!("CARGO_BIN_EXE_rust-forward-proxy");
-        let mut words = self.wrapper.iter().map(String::as_str).chain([binary]);
+        let built = Path::new(env!("CARGO_BIN_EXE_rust-forward-proxy"));
+        let binary = self.binary.as_deref().unwrap_or(built).as_os_str();
+        let mut words = self.wrapper.iter().map(OsStr::new).chain([binary]);
         let mut command = Command::new(words.next().expect("there is the binary"));
         command
             .args(words)
