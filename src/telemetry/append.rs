@@ -11,17 +11,29 @@ use std::{
 
 use super::escape::{self, Escape};
 
+/// All numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// A number.
 pub(super) fn decimal(line: &mut Vec<u8>, mut value: u64) {
     let mut places = [0; 20];
     let mut at = places.len();
-    loop {
+    while value >= 10 {
+        at -= 2;
+        places[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value > 0 || at == places.len() {
         at -= 1;
-        places[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+        places[at] = b'0' + value as u8;
     }
     line.extend_from_slice(&places[at..]);
 }

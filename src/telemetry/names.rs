@@ -56,11 +56,23 @@ pub enum ProxyErrorType {
     ProxyConfigurationError,
     /// The request came back to us.
     ProxyLoopDetected,
+    /// A field of the response is too large.
+    HttpResponseHeaderSize,
+    /// The response's content is too large.
+    HttpResponseBodySize,
+    /// The response's trailer fields are too large.
+    HttpResponseTrailerSectionSize,
+    /// A trailer field of the response is too large.
+    HttpResponseTrailerSize,
+    /// The response's transfer coding cannot be read.
+    HttpResponseTransferCoding,
+    /// The response's content coding cannot be read.
+    HttpResponseContentCoding,
 }
 
 impl ProxyErrorType {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::DnsTimeout,
         Self::DnsError,
         Self::DestinationNotFound,
@@ -87,6 +99,12 @@ impl ProxyErrorType {
         Self::ProxyInternalError,
         Self::ProxyConfigurationError,
         Self::ProxyLoopDetected,
+        Self::HttpResponseHeaderSize,
+        Self::HttpResponseBodySize,
+        Self::HttpResponseTrailerSectionSize,
+        Self::HttpResponseTrailerSize,
+        Self::HttpResponseTransferCoding,
+        Self::HttpResponseContentCoding,
     ];
 
     /// The name in `Proxy-Status`, in the log and in metrics.
@@ -119,6 +137,12 @@ impl ProxyErrorType {
             Self::ProxyInternalError => "proxy_internal_error",
             Self::ProxyConfigurationError => "proxy_configuration_error",
             Self::ProxyLoopDetected => "proxy_loop_detected",
+            Self::HttpResponseHeaderSize => "http_response_header_size",
+            Self::HttpResponseBodySize => "http_response_body_size",
+            Self::HttpResponseTrailerSectionSize => "http_response_trailer_section_size",
+            Self::HttpResponseTrailerSize => "http_response_trailer_size",
+            Self::HttpResponseTransferCoding => "http_response_transfer_coding",
+            Self::HttpResponseContentCoding => "http_response_content_coding",
         }
     }
 }
@@ -140,6 +164,48 @@ pub const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 #[must_use]
 pub fn class_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, CODE_CLASSES.len()) - 1
+}
+
+/// Names of metrics (CONTRACT section 6). A counter ends in `_total`; a unit is a base unit and stands before that.
+pub mod metric {
+    /// Lines of the access log that were lost.
+    pub const ACCESS_LOG_DROPPED: &str = "forward_proxy_access_log_dropped_total";
+    /// The build that runs.
+    pub const BUILD: &str = "forward_proxy_build_info";
+    /// Content, by direction.
+    pub const BYTES: &str = "forward_proxy_bytes_total";
+    /// Whether the last reload is in force.
+    pub const CONFIG_LAST_RELOAD_SUCCESSFUL: &str = "forward_proxy_config_last_reload_successful";
+    /// Client connections that are open.
+    pub const CONNECTIONS_ACTIVE: &str = "forward_proxy_connections_active";
+    /// Client connections that were taken.
+    pub const CONNECTIONS: &str = "forward_proxy_connections_total";
+    /// Look-ups, by result.
+    pub const DNS_LOOKUPS: &str = "forward_proxy_dns_lookups_total";
+    /// Failures, by RFC 9209 type.
+    pub const ERRORS: &str = "forward_proxy_errors_total";
+    /// Configurations that were in force.
+    pub const GENERATION: &str = "forward_proxy_generation";
+    /// Requests that were answered, by method and class of status code.
+    pub const REQUESTS: &str = "forward_proxy_requests_total";
+    /// How long they took.
+    pub const REQUEST_DURATION: &str = "forward_proxy_request_duration_seconds";
+    /// Tunnels that are open.
+    pub const TUNNELS_ACTIVE: &str = "forward_proxy_tunnels_active";
+    /// Tunnels that were opened.
+    pub const TUNNELS: &str = "forward_proxy_tunnels_total";
+    /// Attempts to connect to origins, by result.
+    pub const UPSTREAM_CONNECTS: &str = "forward_proxy_upstream_connects_total";
+    /// Requests that went out again.
+    pub const UPSTREAM_RETRIES: &str = "forward_proxy_upstream_retries_total";
+    /// Requests that went out on a kept connection.
+    pub const UPSTREAM_REUSED: &str = "forward_proxy_upstream_reused_total";
+    /// Workers, by state.
+    pub const WORKERS: &str = "forward_proxy_workers";
+    /// Requests that were answered, by worker.
+    pub const WORKER_REQUESTS: &str = "forward_proxy_worker_requests_total";
+    /// Replaced workers, by reason.
+    pub const WORKER_RESTARTS: &str = "forward_proxy_worker_restarts_total";
 }
 
 #[cfg(test)]

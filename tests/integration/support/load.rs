@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Origin, Proxy, eventually};
+use super::{Origin, Proxy, eventually, pause};
 
 /// Threads of clients, until [`Load::finish`].
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Load {
     is_over: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Tally>>,
+    stall: JoinHandle<Duration>,
 }
 
 /// What the clients have seen.
@@ -31,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) broken: Vec<String>,
     /// The longest wait for an answer.
     pub(crate) slowest: Duration,
+    /// The longest that this machine left a thread waiting that only wanted to run.
+    pub(crate) stall: Duration,
 }
 
 impl Load {
@@ -51,7 +54,10 @@ impl Load {
                 tally
             })
         });
-        Self { clients: clients.collect(), is_over, done }
+        let clients = clients.collect();
+        let over = Arc::clone(&is_over);
+        let stall = thread::spawn(move || longest_stall(&over));
+        Self { clients, stall, is_over, done }
     }
 
     /// Waits until there were `count` more exchanges.
@@ -73,6 +79,7 @@ impl Load {
             all.broken.extend(tally.broken);
             all.slowest = all.slowest.max(tally.slowest);
         }
+        all.stall = self.stall.join().expect("it only looks at the clock");
         all
     }
 }
@@ -82,7 +89,15 @@ impl Tally {
     #[track_caller]
     pub(crate) fn expect_no_failure(&self) {
         assert!(self.refused.is_empty() && self.broken.is_empty() && self.answered > 0, "{self:?}");
-        assert!(self.slowest < Duration::from_secs(1), "somebody waited for {:?}", self.slowest);
+        self.expect_no_long_wait();
+    }
+
+    /// Nobody waited for more than a second and what an overloaded machine makes of the four times that a request
+    /// changes threads.
+    #[track_caller]
+    pub(crate) fn expect_no_long_wait(&self) {
+        let allowed = Duration::from_secs(1) + 4 * self.stall;
+        assert!(self.slowest < allowed, "somebody waited for {:?}, {allowed:?} is allowed", self.slowest);
     }
 
     fn exchange(&mut self, addr: SocketAddr, request: &[u8]) {
@@ -101,6 +116,17 @@ impl Tally {
             Err(error) => self.broken.push(error.to_string()),
         }
     }
+}
+
+fn longest_stall(is_over: &AtomicBool) -> Duration {
+    let nap = Duration::from_millis(5);
+    let mut longest = Duration::ZERO;
+    while !is_over.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        pause(nap);
+        longest = longest.max(begun.elapsed().saturating_sub(nap));
+    }
+    longest
 }
 
 fn answer(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
