@@ -5,7 +5,7 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-use nix::unistd::{Gid, Group, Uid, User, chown, getgid, getuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, chown, getgid, getuid, setgid, setuid};
 use thiserror::Error;
 
 /// Who to become.
@@ -82,7 +82,8 @@ impl Identity {
     }
 
     fn try_assume(&self) -> io::Result<()> {
-        setgroups(&[self.gid])?;
+        #[cfg(not(target_vendor = "apple"))]
+        nix::unistd::setgroups(&[self.gid])?;
         setgid(self.gid)?;
         setuid(self.uid)?;
         // Believing is good.

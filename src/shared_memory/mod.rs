@@ -10,4 +10,6 @@ mod nameless;
 mod segment;
 
 pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
+#[cfg(unix)]
+pub use nameless::nameless_file;
 pub use segment::{Seat, Segment, SegmentError};

@@ -8,7 +8,7 @@ use std::{fs::File, io};
 ///
 /// The operating system's.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub(super) fn nameless_file() -> io::Result<File> {
+pub fn nameless_file() -> io::Result<File> {
     use rustix::fs::MemfdFlags;
     Ok(rustix::fs::memfd_create("rust-forward-proxy", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?
         .into())
@@ -31,7 +31,7 @@ pub(super) fn seal(file: &File) -> io::Result<()> {
 ///
 /// The operating system's.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub(super) fn nameless_file() -> io::Result<File> {
+pub fn nameless_file() -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("rust-forward-proxy-{}", std::process::id()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;

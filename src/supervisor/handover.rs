@@ -13,14 +13,16 @@ use std::{
     },
 };
 
-use rustix::{
-    fs::MemfdFlags,
-    io::{FdFlags, fcntl_setfd},
-};
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
 use super::{audience::AudienceEstate, fleet::FleetEstate, report::ReporterEstate};
-use crate::{admin::Totals, control::Configuration, net::inherit::own, shared_memory::Segment};
+use crate::{
+    admin::Totals,
+    control::Configuration,
+    net::inherit::own,
+    shared_memory::{Segment, nameless_file},
+};
 
 /// The variable with the number of the will.
 pub(super) const VARIABLE: &str = "PROXY_HANDOVER";
@@ -111,8 +113,9 @@ pub fn receive(environment: &[(String, String)]) -> io::Result<Option<Estate>> {
 
 /// The will in a piece of memory that a program in this one's place finds.
 pub(super) fn write(will: &Will) -> io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("rust-forward-proxy-handover", MemfdFlags::empty())?);
+    let mut file = nameless_file()?;
     file.write_all(&serde_json::to_vec(will)?)?;
+    pass_on(&[file.as_fd()], true)?;
     Ok(file)
 }
 

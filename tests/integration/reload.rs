@@ -105,9 +105,9 @@ fn reloads_lose_nothing_and_tunnels_stay() {
     load.finish().expect_no_failure();
     assert_eq!(proxy.serving(), workers, "nobody was replaced");
     for (pid, (files, memory)) in everybody().zip(before) {
-        // Connections of the load may have been open when it was looked at first.
+        // Each of the four clients may have left an idle connection to the origin.
         eventually("it holds no more files than before", || {
-            (process::open_files(pid) <= files).then_some(())
+            (process::open_files(pid) <= files + 4).then_some(())
         });
         let grown = process::resident(pid).saturating_sub(memory);
         assert!(grown <= 2 << 20, "{pid} has grown by {grown} bytes");

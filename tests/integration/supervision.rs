@@ -67,6 +67,11 @@ fn workers_that_are_killed_lose_only_what_they_had_accepted() {
     assert!(tally.broken.len() <= kills, "{tally:?}");
     tally.expect_no_long_wait();
     proxy.serving_all(4);
+    // Every connection that the clients made was accepted by some worker: none was lost in a queue.
+    let status = proxy.operate(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["totals"]["connections_total"], tally.answered + tally.broken.len(), "{tally:?}");
+    assert_eq!(status["totals"]["restarts"], kills);
 }
 
 #[test]
