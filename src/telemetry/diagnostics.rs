@@ -104,7 +104,7 @@ impl Diagnostics {
         Ok(())
     }
 
-    /// Opens the file again, after it was moved away. Waits half a second at most.
+    /// Opens the file again, after it was moved away. Waits a second at most.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ const KEPT_CAPACITY: usize = 16 << 10;
 const PEAK_MEMORY: Duration = Duration::from_secs(1);
 
 /// How long [`Spool::reopen`] waits for the file system.
-const REOPEN_PATIENCE: Duration = Duration::from_millis(500);
+const REOPEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a spool that is dropped waits for its last lines.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
