@@ -172,6 +172,8 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, Failure> {
+    #[cfg(not(unix))]
+    let _ = inherited;
     let settings = &loaded.settings;
     #[cfg(unix)]
     let ground = ground::Ground::lay(settings, &sources.environment)?;

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, num::NonZeroUsize};
 
+#[cfg(unix)]
 use http::StatusCode;
 use thiserror::Error;
 
@@ -86,6 +87,7 @@ impl Command {
     }
 }
 
+#[cfg(unix)]
 impl CommandError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
@@ -105,6 +107,7 @@ impl Outcome {
         }
     }
 
+    #[cfg(unix)]
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Continues(_) => StatusCode::ACCEPTED,
@@ -114,6 +117,7 @@ impl Outcome {
         }
     }
 
+    #[cfg(unix)]
     pub(super) fn from_status(status: u16, text: String) -> Self {
         if let (202, Ok(number)) = (status, text.parse()) {
             return Self::Continues(number);
@@ -153,6 +157,7 @@ mod tests {
         assert_eq!(Command::parse("/fly", None), Err(CommandError::Unknown));
     }
 
+    #[cfg(unix)]
     #[test]
     fn outcomes_survive_the_way() {
         for outcome in [
