@@ -80,7 +80,11 @@ fn logs_are_written_to_a_new_file_after_usr1(mode: Mode) {
 
 #[test]
 fn reloads_lose_nothing_and_tunnels_stay() {
-    let proxy = Config::new(Mode::MultiProcess).set("timeouts.connect", "9s").start();
+    // Idle connections to the origin are descriptors too: they go when the load has gone.
+    let proxy = Config::new(Mode::MultiProcess)
+        .set("timeouts.connect", "9s")
+        .set("upstream.idle_timeout", "500ms")
+        .start();
     let (origin, echo) = (Origin::ok(), Origin::echo());
     let mut tunnel = proxy.client();
     tunnel.tunnel(&echo.authority());
