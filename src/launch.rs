@@ -177,6 +177,12 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
     let settings = &loaded.settings;
     #[cfg(unix)]
     let ground = ground::Ground::lay(settings, &sources.environment)?;
+    #[cfg(unix)]
+    if settings.runtime.mode == Mode::MultiProcess {
+        // The threads that begin here, the log's writer first, inherit it and never take a signal. Only the thread that
+        // supervises does, once it listens: what it holds back while it is succeeded is then delivered nowhere else.
+        crate::control::signals::hold().map_err(|error| Failure::new(code::FAILURE, error))?;
+    }
     let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, None)
         .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
     for notice in &loaded.notices {
