@@ -30,7 +30,8 @@ use crate::{
         hop_by_hop::{self, Upgrade},
         trace,
     },
-    net::{authority::Authority, dial::Reach},
+    net::authority::Authority,
+    policy::Permit,
     server::{RequestHead, Wire},
     upstream::{
         Connection, Pool, SendFailure, UpstreamError,
@@ -51,7 +52,7 @@ pub(super) struct Errand {
     pub(super) origin: Authority,
     /// In origin-form, as the origin gets it.
     pub(super) path: PathAndQuery,
-    pub(super) reach: Arc<Reach>,
+    pub(super) permit: Permit,
 }
 
 /// The request as the next hop gets it, and what is remembered of it.
@@ -95,14 +96,14 @@ async fn send(
         *prepared.request.extensions_mut() = parts.extensions;
         interim::pass_on(&mut prepared.request, errand, prepared.upload.as_ref());
     }
-    let pooled = errand.pool.take(&errand.origin, |peer| errand.reach.check(peer).is_ok());
+    let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
     };
     let mut repeated = false;
     loop {
-        exchange.reached(connection.peer(), connection.is_reused());
+        exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
         let Prepared { request, upload, upgrade } = prepared;
         let sent = send_on(&mut connection, request, upload.as_deref(), errand).await;
         let failure = match sent {
@@ -147,8 +148,7 @@ fn cause(error: &hyper::Error, upload: Option<&Upload>, wire: &Wire) -> ProxyErr
 }
 
 async fn connect(errand: &Errand, exchange: &mut Exchange) -> Result<Connection<RequestBody>, ProxyError> {
-    let dialled = errand.live.dialer.dial(&errand.origin, &errand.reach).await;
-    let dialled = dialled.map_err(UpstreamError::from)?;
+    let dialled = errand.live.dial(&errand.origin, &errand.permit).await?;
     exchange.dialled(&dialled);
     let origin = Arc::new(errand.origin.clone());
     Connection::begin(dialled, origin, &errand.live.http)
