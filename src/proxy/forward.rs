@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     message::{
-        framing::{self, Framing},
+        framing::{self, Framing, ResponseFraming},
         hop_by_hop::{self, Upgrade},
         trace,
     },
@@ -109,6 +109,10 @@ async fn send(
         let failure = match sent {
             Ok(response) => {
                 exchange.answered();
+                let framing = framing_of(&method, &response)?;
+                if !framing.reusable {
+                    connection.retire();
+                }
                 poll_fn(|cx| errand.wire.poll_interim_sent(cx)).await;
                 return Ok(Answered { response, connection, upload, upgrade });
             }
@@ -134,6 +138,18 @@ async fn send(
             None => again(errand, method.clone(), exchange)?,
         };
     }
+}
+
+/// How the response is framed. hyper is laxer: it passes `gzip, chunked`, and both lengths.
+fn framing_of(method: &Method, response: &Response<Incoming>) -> Result<ResponseFraming, UpstreamError> {
+    let fields = response.headers();
+    let lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    let codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let lines = lengths
+        .map(|value| (&b"content-length"[..], value.as_bytes()))
+        .chain(codings.map(|value| (&b"transfer-encoding"[..], value.as_bytes())));
+    framing::response_framing(method, response.status(), response.version(), lines)
+        .map_err(|_| UpstreamError::Malformed)
 }
 
 /// Why a request got no response: the client's body, or the origin.
@@ -288,15 +304,9 @@ fn respond(
     }
     let (mut parts, incoming) = response.into_parts();
     connection.learn(&parts.headers);
-    // hyper leaves both lengths in the map; RFC 9112 section 6.3: the transfer coding wins, and nothing behind is trusted.
-    let ambiguous = parts.headers.contains_key(header::TRANSFER_ENCODING)
-        && parts.headers.contains_key(header::CONTENT_LENGTH);
     let received = parts.version;
     let nominated = hop_by_hop::strip_response(&mut parts.headers);
     framing::drop_forbidden_lengths(parts.status, &mut parts.headers);
-    if ambiguous {
-        connection.retire();
-    }
     errand.live.name.sign(received, &mut parts.headers);
     if errand.head.http10 {
         // Our own version is 1.1, but this client did not say that it knows persistent connections (RFC 9112 section 9.3).
