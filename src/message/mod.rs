@@ -16,9 +16,13 @@
 //!
 //! The response goes back through 3 and 4, after [`framing::response_framing`] has said what its body is.
 
+pub mod body;
+pub mod field;
 pub mod framing;
 pub mod head;
 pub mod hop_by_hop;
 mod list;
+pub mod onward;
+pub mod response_head;
 pub mod target;
 pub mod trace;

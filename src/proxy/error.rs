@@ -8,7 +8,7 @@ use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
     policy::{Refusal, RefusalKind, RuleName},
-    server::{BodyFault, Fault},
+    server::Fault,
     telemetry::names::ProxyErrorType,
     upstream::UpstreamError,
 };
@@ -86,6 +86,17 @@ impl ProxyError {
     fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Upstream, status, kind, details)
     }
+}
+
+/// Why the body of a request could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    /// The client closed its connection inside the body.
+    Incomplete,
+    /// The chunked framing is broken.
+    Malformed,
+    /// Nothing came for `timeouts.body_idle`.
+    Timeout,
 }
 
 impl From<&HeadError> for ProxyError {

@@ -12,7 +12,10 @@ fn absolute(method: &str, raw: &str) -> (Scheme, String, String) {
     match parse(method, raw) {
         Ok(Target::Absolute { scheme, authority, path_and_query }) => {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            (scheme, authority.to_string(), origin_form(&method, path_and_query).into_owned())
+            (scheme, authority.to_string(), {
+                let path = Bytes::copy_from_slice(path_and_query.as_bytes());
+                String::from_utf8(origin_form(&method, path).to_vec()).unwrap()
+            })
         }
         other => panic!("{method} {raw}: {other:?}"),
     }
