@@ -20,7 +20,7 @@ mod service;
 mod tunnel;
 mod upgrade;
 
-pub use account::{Account, ConnectionTicket};
+pub use account::{Account, ConnectionTicket, Crowd};
 pub use live::{Live, LiveOptions};
 pub use response_body::{ProxyBody, ResponseBodyError};
 pub use service::Proxy;

@@ -15,6 +15,7 @@ mod big;
 mod bodies;
 mod config;
 mod connect;
+mod connection_limits;
 mod dns;
 mod drain;
 mod errors;

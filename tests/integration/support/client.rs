@@ -153,6 +153,20 @@ impl Client {
         silent
     }
 
+    /// The next byte, which is still to be read then; none when the proxy has ended the connection, either way.
+    #[track_caller]
+    pub(crate) fn next_byte(&mut self) -> Option<u8> {
+        if self.wire.buffered().is_empty() {
+            match self.wire.fill() {
+                Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+                    panic!("neither a byte nor an end: {error}")
+                }
+                _ => {}
+            }
+        }
+        self.wire.buffered().first().copied()
+    }
+
     /// CONNECT to `authority`; panics when that is not granted.
     #[track_caller]
     pub(crate) fn tunnel(&mut self, authority: &str) {
