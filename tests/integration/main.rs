@@ -13,6 +13,7 @@ mod auth;
 mod basics;
 mod big;
 mod bodies;
+mod bounds;
 mod config;
 mod connect;
 mod connection_limits;

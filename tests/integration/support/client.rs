@@ -53,6 +53,11 @@ impl Client {
         let _ = self.wire.write(bytes);
     }
 
+    /// Whether what was sent has met a closed connection.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.wire.record().lock().unwrap().end == Some(End::Reset)
+    }
+
     /// Sends FIN and goes on reading.
     #[track_caller]
     pub(crate) fn finish(&mut self) {
