@@ -104,7 +104,7 @@ fn c71_endless_requests_end(mode: Mode) {
         ("trailers", format!("{chunk}0\r\n"), &*field, Some(400)),
         ("one trailer", format!("{chunk}0\r\nX-Part: "), "y", Some(400)),
         ("chunk extension", format!("{chunk}5;a="), "y", Some(400)),
-        ("chunk size", chunk.clone(), "0", Some(400)),
+        ("chunk size", chunk, "0", Some(400)),
         ("TLS", hello.into(), hello, None),
     ];
     let (first, count) = (origin.requests().len(), cases.len());
@@ -158,7 +158,7 @@ fn c71_endless_responses_end(mode: Mode) {
         ("trailers", format!("{chunk}0\r\n"), &*field, None),
         ("one trailer", format!("{chunk}0\r\nX-Part: "), "y", None),
         ("chunk extension", format!("{chunk}5;a="), "y", None),
-        ("chunk size", chunk.clone(), "0", None),
+        ("chunk size", chunk, "0", None),
     ];
     for (number, (name, beginning, part, answered)) in cases.into_iter().enumerate() {
         let part = many(part);
