@@ -160,6 +160,7 @@ where
     /// Whatever ends the connection before the head is complete. There is no deadline in here. Dropping the
     /// future leaves the connection useless: drop it too.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendFailure<B>> {
+        self.traffic.in_midst.store(true, Ordering::Relaxed);
         let before = self.traffic.received.load(Ordering::Relaxed);
         let mut response = pin!(self.sender.try_send_request(request));
         let (bell, driver) = (&self.bell, &mut self.driver);
@@ -199,13 +200,20 @@ where
             self.driver.ended = true;
             let traffic = Arc::clone(&self.traffic);
             tokio::spawn(async move {
-                tokio::select! {
+                let mut http = pin!(http);
+                let is_done = tokio::select! {
                     // Its error reaches the exchange through the bodies.
-                    _ = http => {}
-                    () = traffic.stands_still(patience) => {}
-                }
+                    ended = &mut http => ended.is_ok(),
+                    () = traffic.stands_still(patience) => false,
+                };
+                traffic.in_midst.store(!is_done, Ordering::Relaxed);
             });
         }
+    }
+
+    /// The response is complete.
+    pub fn finish(&self) {
+        self.traffic.in_midst.store(false, Ordering::Relaxed);
     }
 
     /// Whether a request can be sent on it: the last exchange is complete on both sides, the origin has not
@@ -287,6 +295,8 @@ struct Traffic {
     sent: AtomicU64,
     /// The origin takes nothing at the moment.
     is_full: AtomicBool,
+    /// An exchange has begun and is not complete.
+    in_midst: AtomicBool,
 }
 
 impl Traffic {
@@ -325,11 +335,11 @@ impl OriginStream {
 }
 
 impl Drop for OriginStream {
-    /// A request that is dropped in its midst must not look complete, and what the origin has not taken of it is not to wait
-    /// for it in the kernel.
+    /// An exchange that is dropped in its midst must not look complete, and what the origin has not taken of it is not to
+    /// wait for it in the kernel: the connection is reset.
     fn drop(&mut self) {
         if let Some(stream) = &self.stream
-            && self.traffic.is_full.load(Ordering::Relaxed)
+            && self.traffic.in_midst.load(Ordering::Relaxed)
         {
             let _ = stream.set_zero_linger();
         }
