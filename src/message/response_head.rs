@@ -122,7 +122,23 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// What can be said against a head that is not complete yet, or is.
+/// What can be said against a head whose end has not come: it is not HTTP/1 at all. Empty lines in front are passed over.
+///
+/// # Errors
+///
+/// `Malformed`.
+pub fn check_beginning(bytes: &[u8]) -> Result<(), ResponseHeadError> {
+    const BEGINNING: &[u8] = b"HTTP/1.";
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    let length = (bytes.len() - start).min(BEGINNING.len());
+    if bytes[start..start + length] == BEGINNING[..length] {
+        Ok(())
+    } else {
+        Err(ResponseHeadError::Malformed)
+    }
+}
+
+/// What can be said against the size of a head that is not complete yet, or is.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 //!
 //! Works on the raw bytes, because `http::Uri` tells `OPTIONS http://a` and `OPTIONS http://a/` apart no more, takes port
 //! 99999 for no port, and accepts an empty host. Must not know where anything listens. Path and query are passed on byte
-//! for byte; what is accepted here, hyper accepts.
+//! for byte.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -182,7 +182,7 @@ fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_scheme_byte)
 }
 
-/// Visible ASCII without what hyper refuses in a path or a query. `\ ^ { | }` are no URI characters either, but are
+/// Visible ASCII without what strict readers refuse in a path or a query. `\ ^ { | }` are no URI characters either, but are
 /// sent and understood everywhere.
 const ALLOWED: [bool; 256] = {
     let mut allowed = [false; 256];

@@ -275,8 +275,8 @@ impl Attending<'_> {
     fn interim(&mut self, connection: &mut Connection, end: usize) -> Result<bool, UpstreamError> {
         let (inbox, _) = connection.parts();
         let raw = &inbox.unread()[..end];
-        // `HTTP/1.1 1`: few responses are, and only those are looked at twice.
-        if raw.get(9) != Some(&b'1') {
+        // `HTTP/1.1 2`: most responses are final, and those are not looked at twice.
+        if matches!(raw.get(9), Some(b'2'..=b'5')) {
             return Ok(false);
         }
         let (errand, live) = (self.errand, self.errand.live);
@@ -403,10 +403,11 @@ impl Answered<'_> {
             Err(after) => return after,
         }
         drop(exchange);
-        if matches!(self.attending.state, Sending::Sent(_)) {
-            self.connection.finish();
-            errand.pool.put(self.connection);
+        if !matches!(self.attending.state, Sending::Sent(_)) {
+            return After::Linger;
         }
+        self.connection.finish();
+        errand.pool.put(self.connection);
         if closes { After::Close } else { After::KeepAlive }
     }
 

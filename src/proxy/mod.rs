@@ -16,6 +16,6 @@ mod respond;
 mod service;
 mod tunnel;
 
-pub use account::{Account, ConnectionTicket};
+pub use account::{Account, ConnectionTicket, Crowd};
 pub use live::{Live, LiveOptions};
 pub use service::Proxy;

@@ -21,6 +21,8 @@ pub(super) struct Form {
     pub(super) problem_json: bool,
     /// The connection ends with this answer: what stands behind the request is not read.
     pub(super) close: bool,
+    /// The request has a body, and the client may still be sending it.
+    pub(super) has_body: bool,
 }
 
 impl Form {
@@ -30,8 +32,8 @@ impl Form {
         let wanted: &[u8] = b"application/problem+json";
         let problem_json =
             head.values(Name::Accept).any(|value| value.windows(wanted.len()).any(|part| part == wanted));
-        let close = is_draining || !head.keep_alive || head.framing != Framing::None;
-        Self { problem_json, close }
+        let has_body = head.framing != Framing::None;
+        Self { problem_json, close: is_draining || !head.keep_alive || has_body, has_body }
     }
 }
 
@@ -64,13 +66,14 @@ pub(super) async fn content(
 
 /// An answer as the bytes of a whole message, for a client whose request was none.
 pub(super) fn message(mut exchange: Box<Exchange>, error: &ProxyError) -> Bytes {
-    build(&mut exchange, error, Form { problem_json: false, close: true }).into()
+    build(&mut exchange, error, Form { close: true, ..Form::default() }).into()
 }
 
 async fn deliver(client: &mut Client, exchange: Box<Exchange>, answer: &[u8], form: Form) -> After {
     let sent = client.send(answer).await;
     drop(exchange);
     match sent {
+        Ok(()) if form.has_body => After::Linger,
         Ok(()) if form.close => After::Close,
         Ok(()) => After::KeepAlive,
         Err(_) => After::Broken,

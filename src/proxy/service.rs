@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::{
-    account::{Account, ConnectionTicket},
+    account::{Account, ConnectionTicket, Crowd},
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
@@ -70,14 +70,15 @@ impl Proxy {
 
 impl Service for Proxy {
     type Ticket = ConnectionTicket;
+    type Crowd = Crowd;
 
-    fn admit(&self, _: SocketAddr) -> Option<ConnectionTicket> {
-        self.account.admit()
+    fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit(peer.ip())
     }
 
-    fn crowded(&self, peer: SocketAddr, _: SocketAddr) -> Bytes {
+    fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
         let exchange = self.begin(&self.live.load(), peer, tokio::time::Instant::now());
-        respond::message(exchange, &ProxyError::crowded())
+        respond::message(exchange, &crowd.into())
     }
 
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {

@@ -100,6 +100,7 @@ pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, share
             }
         }
         End::After(After::Close | After::KeepAlive) => close(client, patience).await,
+        End::After(After::Linger) => linger::close(client.into_parts().0, patience).await,
         // The end of the stream would be the end of the message: only a reset says that it is not. And what a client does
         // not take is not kept for it in the kernel.
         End::CutUnframed | End::After(After::Broken) => {

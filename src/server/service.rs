@@ -26,8 +26,10 @@ pub type Takeover = Box<dyn FnOnce(ClientIo) -> Pin<Box<dyn Future<Output = ()> 
 pub enum After {
     /// The next request may come.
     KeepAlive,
-    /// It is closed, in a way that lets the client read what was sent.
+    /// It is closed: all of the request was read.
     Close,
+    /// It is closed, and the client may still be sending: in a way that lets it read what was sent to it.
+    Linger,
     /// It is closed so that the client sees that what it has got is not complete.
     Cut,
     /// It has failed, and is of no more use.
@@ -41,11 +43,18 @@ pub trait Service: Send + Sync + 'static {
     /// Held as long as a connection lives.
     type Ticket: Send + 'static;
 
+    /// Why a connection is not taken.
+    type Crowd;
+
     /// Whether a connection from `peer` may be taken. Called before anything is allocated for it.
-    fn admit(&self, peer: SocketAddr) -> Option<Self::Ticket>;
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn admit(&self, peer: SocketAddr) -> Result<Self::Ticket, Self::Crowd>;
 
     /// The answer to a client that was not admitted: a complete message, written as it is.
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes;
+    fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr) -> Bytes;
 
     /// Answers a request of `client`, whose body is still to be read from it. Dropped when the server is.
     fn serve<'a>(
@@ -64,6 +73,7 @@ impl fmt::Debug for After {
         f.write_str(match self {
             Self::KeepAlive => "KeepAlive",
             Self::Close => "Close",
+            Self::Linger => "Linger",
             Self::Cut => "Cut",
             Self::Broken => "Broken",
             Self::Takeover(_) => "Takeover",

@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, time::Instant};
 use crate::{
     message::{
         head::{HeadLimits, find_end},
-        response_head::check_size,
+        response_head::{check_beginning, check_size},
     },
     net::{authority::Authority, dial::Dialled, inbox::Inbox},
 };
@@ -108,6 +108,7 @@ impl Connection {
         loop {
             if !self.inbox.is_empty() {
                 self.has_answered = true;
+                check_beginning(self.inbox.unread())?;
                 let end = find_end(self.inbox.unread(), self.searched);
                 let size = end.unwrap_or_else(|| self.inbox.unread().len());
                 check_size(size, limits).map_err(UpstreamError::from)?;

@@ -45,7 +45,7 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
+    let account = Account::new(seat, access_log(settings)?, worker, &settings.limits);
     let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }

@@ -204,7 +204,7 @@ fn limits_c14() {
     assert_eq!(
         check_request_head(head.as_bytes(), wide),
         Err(HeadError::TargetTooLong),
-        "C14: hyper's limit"
+        "C14: the longest that most software takes"
     );
     let filler = "b".repeat(70_000);
     let head = format!("GET http://a.test/ HTTP/1.1\r\nHost: a\r\nA: {filler}\r\n\r\n");

@@ -148,13 +148,15 @@ fn both_ways() {
 #[test]
 fn lengths_are_written_by_what_is_known_c19_c31_c34() {
     for (received, left) in [
-        (&["Content-Length: 5, 5", "Content-Length: 5"][..], "content-length: 5"),
-        (&["Connection: Content-Length", "Content-Length: 5"], "content-length: 5"),
+        (&["Connection: Content-Length", "Content-Length: 5"][..], "content-length: 5"),
         (&["Transfer-Encoding: Chunked"], "transfer-encoding: chunked"),
         (&["Connection: Transfer-Encoding", "Transfer-Encoding: chunked"], "transfer-encoding: chunked"),
     ] {
         assert_eq!(request("1.1", received).0, [left], "{received:?}");
         assert_eq!(response(received), [left], "{received:?}");
+    }
+    for repeated in [&["Content-Length: 5, 5"][..], &["Content-Length: 5", "Content-Length: 5"]] {
+        assert_eq!(response(repeated), ["content-length: 5"], "{repeated:?}");
     }
     let both = response(&["Content-Length: 5", "Transfer-Encoding: chunked"]);
     assert_eq!(both, ["transfer-encoding: chunked"], "C31 never both");

@@ -134,7 +134,7 @@ fn bytes_that_are_no_uri_bytes_are_refused_c8() {
 }
 
 #[test]
-fn what_passes_here_passes_hyper() {
+fn what_passes_here_is_a_uri_to_others() {
     for byte in 0..=u8::MAX {
         for around in
             [["/a", "b"], ["/?", "b"], ["http://a.test/", ""], ["http://a.test?", ""], ["http://a", "b/"]]
