@@ -8,9 +8,10 @@
 //! it is dialled, so that no answer of a name server can lead around the rules.
 //!
 //! [`acl`] holds the rules of the section `access` and the order they are asked in; [`names`] finds a host name in a list
-//! by its labels.
+//! by its labels. [`auth`] says who somebody is.
 
 pub mod acl;
+pub mod auth;
 pub mod facts;
 mod members;
 mod names;
