@@ -1,3 +1,5 @@
+//! The server over a real socket: what operators send, and what they must not be able to do.
+
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream as StdUnixStream,
