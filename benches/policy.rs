@@ -34,9 +34,11 @@ fn settings(names: u32, prefixes: u32) -> AccessSettings {
     AccessSettings {
         mode: AccessMode::Enforce,
         clients: vec![NetPattern::Set(NetSet::Private)],
-        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect(),
-        allow: vec![DestinationPattern::Suffix("good.test".to_owned())],
+        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect::<Vec<_>>().into(),
+        allow: vec![DestinationPattern::Suffix("good.test".to_owned())].into(),
         connect_ports: vec![443],
+        users_file: None,
+        realm: String::new(),
         local_client_bypass: true,
     }
 }

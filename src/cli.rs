@@ -65,9 +65,12 @@ enum Subcommands {
     Stop,
     /// Have the running instance open its log files again (as USR1 does)
     ReopenLogs,
-    /// Not supported yet
-    #[command(hide = true)]
-    HashPassword(Rest),
+    /// Read a password, from the terminal without showing it or from a pipe, and print a line for the users file
+    HashPassword {
+        /// Whose it is
+        #[arg(value_name = "USER")]
+        user: String,
+    },
 }
 
 /// Whatever stands behind a command that is not built.
@@ -103,6 +106,11 @@ pub enum Command {
         /// The version of the hand-over that a launcher asks for who wants to be succeeded.
         handover: Option<String>,
     },
+    /// Print a line for the users file.
+    HashPassword {
+        /// Whose password it is.
+        user: String,
+    },
     /// A command of the contract that is not built.
     Unsupported(&'static str),
 }
@@ -135,7 +143,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(Subcommands::Scale { workers }) => Command::Ask(admin::Command::Scale(workers)),
         Some(Subcommands::Stop) => Command::Ask(admin::Command::Stop),
         Some(Subcommands::ReopenLogs) => Command::Ask(admin::Command::ReopenLogs),
-        Some(Subcommands::HashPassword(_)) => Command::Unsupported("hash-password"),
+        Some(Subcommands::HashPassword { user }) => Command::HashPassword { user },
     };
     let flags = [
         ("listen_addr", "--listen", arguments.listen),
@@ -179,7 +187,11 @@ mod tests {
     #[test]
     fn what_is_not_built_is_known_by_name() {
         assert_eq!(parsed("p explain http://a/").unwrap().command, Command::Unsupported("explain"));
-        assert_eq!(parsed("p hash-password ann").unwrap().command, Command::Unsupported("hash-password"));
+        assert_eq!(
+            parsed("p hash-password ann").unwrap().command,
+            Command::HashPassword { user: "ann".into() }
+        );
+        assert!(parsed("p hash-password").is_err());
         assert!(parsed("p fly").is_err());
         assert!(parsed("p --mode").is_err());
         assert!(parsed("p check extra").is_err());

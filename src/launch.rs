@@ -22,6 +22,7 @@ use crate::{control::privileges::PrivilegesError, supervisor::handover};
 
 #[cfg(unix)]
 mod ground;
+mod hash_password;
 #[cfg(unix)]
 mod operate;
 
@@ -107,6 +108,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         Command::Unsupported(name) => {
             return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
         }
+        Command::HashPassword { user } => return hash_password::run(user),
         #[cfg(not(unix))]
         Command::Ask(_) | Command::Status { .. } => {
             let text = "this system has no unix sockets, over which an instance is spoken to";
@@ -117,6 +119,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     let sources = Sources {
         file: invocation.config.clone(),
         text: None,
+        files: None,
         environment: environment(),
         flags: invocation.flags.clone(),
     };
@@ -349,6 +352,7 @@ mod assigned {
         config::load(&Sources {
             file: None,
             text: Some(configuration.file.clone().unwrap_or_default()),
+            files: Some(configuration.files.clone()),
             environment: environment(),
             flags: flags.collect(),
         })

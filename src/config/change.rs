@@ -189,7 +189,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         access,
         &new.access,
         "access",
-        AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass }
+        AccessSettings { mode, clients, deny, allow, connect_ports, users_file, realm, local_client_bypass }
     );
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(keys, access_log, &new.access_log, "access_log", AccessLogSettings { file, query });

@@ -109,8 +109,8 @@ impl Hosts {
         let mut addresses = Vec::new();
         for pattern in patterns {
             match pattern {
-                DestinationPattern::Host(name) => names.insert("hosts", name, false),
-                DestinationPattern::Suffix(name) => names.insert("hosts", name, true),
+                DestinationPattern::Host(name) => names.insert("hosts", None, name, false),
+                DestinationPattern::Suffix(name) => names.insert("hosts", None, name, true),
                 DestinationPattern::Net(pattern) => addresses.push(*pattern),
             }
         }

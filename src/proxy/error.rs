@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use super::login::NotKnown;
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
@@ -36,6 +37,8 @@ pub(super) struct ProxyError {
     pub(super) rcode: Option<&'static str>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
+    /// Fields of the answer that belong to this failure alone.
+    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ProxyError {
@@ -45,7 +48,7 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { blame, status, kind, details: details.into(), rcode: None, rule: None }
+        Self { blame, status, kind, details: details.into(), rcode: None, rule: None, fields: Vec::new() }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
@@ -83,10 +86,34 @@ impl ProxyError {
         )
     }
 
+    /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
+    pub(super) fn not_known(why: NotKnown, challenge: &HeaderValue) -> Self {
+        let (status, kind, text, field) = match why {
+            NotKnown::Unknown => (
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                ProxyErrorType::HttpRequestDenied,
+                "this proxy serves users who log in only",
+                (header::PROXY_AUTHENTICATE, challenge.clone()),
+            ),
+            NotKnown::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                ProxyErrorType::ProxyInternalResponse,
+                "too many passwords wait to be verified",
+                (header::RETRY_AFTER, HeaderValue::from_static("1")),
+            ),
+        };
+        let mut error = Self::new(Blame::Policy, status, kind, text);
+        error.rule = Some(USERS_FILE);
+        error.fields.push(field);
+        error
+    }
+
     fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Upstream, status, kind, details)
     }
 }
+
+const USERS_FILE: RuleName = RuleName::key("access.users_file");
 
 impl From<&HeadError> for ProxyError {
     fn from(error: &HeadError) -> Self {

@@ -25,7 +25,7 @@ use crate::{
         dial::Dialled,
         relay::{RelayCounts, RelayOutcome},
     },
-    policy::{Permit, Refusal, RuleName},
+    policy::{Permit, RuleName},
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
 
@@ -47,6 +47,7 @@ pub(super) struct Exchange {
     path: Bytes,
     status: Option<StatusCode>,
     error: Option<ProxyErrorType>,
+    user: Option<Arc<str>>,
     rule: Option<RuleName>,
     upstream: Option<SocketAddr>,
     reused: bool,
@@ -90,6 +91,7 @@ impl Exchange {
             path: Bytes::new(),
             status: None,
             error: None,
+            user: None,
             rule: None,
             upstream: None,
             reused: false,
@@ -135,19 +137,28 @@ impl Exchange {
         self.path = path;
     }
 
+    /// It is known whose it is.
+    pub(super) fn identified(&mut self, user: Arc<str>) {
+        self.user = Some(user);
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// The policy let it pass.
     pub(super) fn permitted(&mut self, permit: &Permit) {
         self.rule = Some(permit.rule.clone());
         if let Some(refusal) = &permit.would_refuse {
-            self.would_refuse(refusal);
+            self.would_refuse(&refusal.rule);
         }
     }
 
     /// `access.mode` is `report`, or else it would end here.
-    fn would_refuse(&mut self, refusal: &Refusal) {
+    pub(super) fn would_refuse(&mut self, rule: &RuleName) {
         let to = self.authority.as_ref().map(tracing::field::display);
-        tracing::info!(client = %self.client, to, rule = %refusal.rule, "access.mode is report: would be refused");
-        self.rule = Some(refusal.rule.clone());
+        tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
+        self.rule = Some(rule.clone());
     }
 
     /// A connection was made for it.
@@ -164,7 +175,7 @@ impl Exchange {
         self.upstream = Some(upstream);
         self.reused = reused;
         if let Some(refusal) = permit.would_refuse_address(upstream.ip()) {
-            self.would_refuse(&refusal);
+            self.would_refuse(&refusal.rule);
         }
         if reused {
             self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
@@ -275,7 +286,7 @@ impl Drop for Exchange {
             id: &self.id,
             worker: self.account.worker(),
             client: self.client,
-            user: None,
+            user: self.user.as_deref(),
             method: self.method.as_ref().map(Method::as_str),
             scheme: self.scheme,
             host: self.authority.as_ref().map(|authority| &authority.host as &dyn fmt::Display),

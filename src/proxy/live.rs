@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, Version};
 
-use super::error::ProxyError;
+use super::{error::ProxyError, login::Login};
 use crate::{
-    config::settings::{self, QueryLogging, Settings, Via},
+    config::settings::{self, AccessMode, QueryLogging, Settings, Via},
     message::trace::{ClientAddress, Pseudonym},
     net::{
         authority::Authority,
@@ -21,6 +21,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Live {
     pub(super) policy: Policy,
+    pub(super) login: Option<Arc<Login>>,
+    /// The question for a password.
+    pub(super) challenge: HeaderValue,
+    /// Nobody is refused for who he is.
+    pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
     pub(super) http: ConnectionOptions,
     pub(super) name: Name,
@@ -39,6 +44,8 @@ pub struct Live {
 pub struct LiveOptions {
     /// Who may go where.
     pub policy: Policy,
+    /// How users are known; none = nobody has to log in.
+    pub login: Option<Arc<Login>>,
     /// How origins are reached.
     pub dialer: Dialer,
     /// Who we say we are.
@@ -61,6 +68,9 @@ impl Live {
         let timeouts = &settings.timeouts;
         Self {
             policy: options.policy,
+            login: options.login,
+            challenge: challenge(&settings.access.realm),
+            reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             http: ConnectionOptions {
                 max_header_bytes: settings.limits.max_header_bytes,
@@ -94,6 +104,20 @@ impl Live {
             answer
         })
     }
+}
+
+/// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.
+fn challenge(realm: &str) -> HeaderValue {
+    let mut text = String::from("Basic realm=\"");
+    for char in realm.chars() {
+        if matches!(char, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(char);
+    }
+    text.push_str("\", charset=\"UTF-8\"");
+    HeaderValue::try_from(text)
+        .unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"proxy\", charset=\"UTF-8\""))
 }
 
 impl Name {

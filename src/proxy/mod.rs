@@ -1,6 +1,6 @@
 //! The path of a request: from the head that a client sent to the bytes that it gets back.
 //!
-//! [`Proxy`] is the service that every worker serves. It opens an `Exchange`, asks the policy, and either forwards
+//! [`Proxy`] is the service that every worker serves. It opens an `Exchange`, asks who it is (`login`) and what the policy says, and either forwards
 //! (`forward`), opens a tunnel (`tunnel`), hands a connection over to another protocol (`upgrade`) or answers by
 //! itself (`local`, `respond`). What moves in between is counted and timed by the two bodies (`request_body`,
 //! `response_body`). Every failure is a `ProxyError`, every failure is answered in `respond`, and dropping the exchange
@@ -13,6 +13,7 @@ mod forward;
 mod interim;
 mod live;
 mod local;
+mod login;
 mod request_body;
 mod respond;
 mod response_body;
@@ -22,5 +23,6 @@ mod upgrade;
 
 pub use account::{Account, ConnectionTicket};
 pub use live::{Live, LiveOptions};
+pub use login::{Login, LoginError};
 pub use response_body::{ProxyBody, ResponseBodyError};
 pub use service::Proxy;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request, Response, uri::PathAndQuery};
+use http::{HeaderMap, Method, Request, Response, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     forward::{self, Errand},
     live::Live,
     local,
+    login::Login,
     request_body::RequestBody,
     respond::{self, Form},
     response_body::ProxyBody,
@@ -54,6 +55,12 @@ impl Proxy {
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
         self.live.store(Arc::new(live));
+    }
+
+    /// How users are known now.
+    #[must_use]
+    pub fn login(&self) -> Option<Arc<Login>> {
+        self.live.load().login.clone()
     }
 
     /// Where this proxy's numbers go.
@@ -97,7 +104,7 @@ impl Service for Proxy {
         match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(origin.clone()), Bytes::new());
-                match decide(&live, &wire, request.method(), &origin, &mut exchange) {
+                match decide(&live, &wire, &request, &origin, &mut exchange).await {
                     Ok(permit) => tunnel::open(&wire, &live, &origin, &permit, exchange, closing).await,
                     Err(error) => respond::failure(exchange, &error, closing),
                 }
@@ -121,7 +128,7 @@ impl Service for Proxy {
                 if scheme == Scheme::Https {
                     return respond::failure(exchange, &ProxyError::https_in_the_clear(), form);
                 }
-                let permit = match decide(&live, &wire, request.method(), &authority, &mut exchange) {
+                let permit = match decide(&live, &wire, &request, &authority, &mut exchange).await {
                     Ok(permit) => permit,
                     Err(error) => return respond::failure(exchange, &error, form),
                 };
@@ -177,26 +184,52 @@ fn admit(live: &Live, wire: &Wire) -> Result<(), Refusal> {
     live.policy.admit(wire.peer().ip(), is_local(wire))
 }
 
-/// Asks the policy.
-fn decide(
+/// Asks who it is, and the policy.
+async fn decide(
     live: &Live,
     wire: &Wire,
-    method: &Method,
+    request: &Request<Incoming>,
     authority: &Authority,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
+    if let Some(login) = &live.login {
+        // Who is not served is not asked for a password either.
+        admit(live, wire)?;
+        identify(login, live, request.headers(), exchange).await?;
+    }
+    let method = request.method();
     let facts = Facts {
         client: wire.peer().ip(),
         client_is_local: is_local(wire),
         method,
         connect: *method == Method::CONNECT,
         authority,
-        user: None,
+        user: exchange.user(),
     };
     let permit = live.policy.decide(&facts)?;
     exchange.permitted(&permit);
     exchange.routed("direct");
     Ok(permit)
+}
+
+/// Asks who it is. In `access.mode: report` it may be nobody.
+async fn identify(
+    login: &Login,
+    live: &Live,
+    fields: &HeaderMap,
+    exchange: &mut Exchange,
+) -> Result<(), ProxyError> {
+    match login.who(fields, live.client_header).await {
+        Ok(user) => exchange.identified(user),
+        Err(why) => {
+            let error = ProxyError::not_known(why, &live.challenge);
+            if !live.reports_only {
+                return Err(error);
+            }
+            exchange.would_refuse(error.rule.as_ref().expect("it names access.users_file"));
+        }
+    }
+    Ok(())
 }
 
 /// The raw path and query as the origin gets them. The empty one is `*` for `OPTIONS` and `/` for all others

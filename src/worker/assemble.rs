@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    config::settings::{self, AccessLogTarget, Settings, Via},
+    config::settings::{self, AccessLogTarget, Mode, Settings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
@@ -13,12 +13,16 @@ use crate::{
         resolve::{self, Resolver, ResolverError, ResolverOptions},
     },
     policy::Policy,
-    proxy::{Account, Live, LiveOptions, Proxy},
+    proxy::{Account, Live, LiveOptions, Login, LoginError, Proxy},
     server::{ConnectionOptions, FrontOptions},
     shared_memory::Seat,
     telemetry::access_log::AccessLog,
     upstream::PoolLimits,
 };
+
+/// So many passwords are verified at once by one that serves alone on its thread, and by one with many threads.
+const VERIFIERS: usize = 2;
+const MOST_VERIFIERS: usize = 8;
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]
@@ -27,6 +31,9 @@ pub enum AssembleError {
     /// The access log cannot be written.
     #[error("access_log.file cannot be opened: {0}")]
     AccessLog(#[source] io::Error),
+    /// Nobody can log in.
+    #[error("access.users_file: {0}")]
+    Login(#[from] LoginError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -46,7 +53,7 @@ pub(super) fn assemble(
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
     let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
-    let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
+    let proxy = Proxy::new(live(settings, listeners, login(settings)?)?, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
@@ -59,7 +66,21 @@ pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError
     .map_err(AssembleError::AccessLog)
 }
 
-pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
+/// How users are known; none = nobody has to log in.
+pub(super) fn login(settings: &Settings) -> Result<Option<Arc<Login>>, AssembleError> {
+    let threads = match settings.runtime.mode {
+        Mode::MultiThreaded => settings.runtime.worker_threads.get().clamp(VERIFIERS, MOST_VERIFIERS),
+        Mode::MultiProcess | Mode::SingleThreaded => VERIFIERS,
+    };
+    let login = settings.access.users_file.as_ref().map(|file| Login::new(file, threads).map(Arc::new));
+    Ok(login.transpose()?)
+}
+
+pub(super) fn live(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    login: Option<Arc<Login>>,
+) -> Result<Live, AssembleError> {
     let resolver = Resolver::new(&ResolverOptions {
         servers: settings.dns.servers.clone(),
         cache_size: settings.dns.cache_size.get(),
@@ -80,6 +101,7 @@ pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
         policy: Policy::new(&settings.access, &own),
+        login,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),
     };

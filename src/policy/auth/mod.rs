@@ -1,9 +1,9 @@
-//! Who is it: Basic credentials against a users file (RFC 7617, RFC 9110 11).
+//! Who is it: Basic credentials against the users of the users file (RFC 7617, RFC 9110 section 11).
 //!
 //! Must not know connections, threads or answers. Three steps, so that the slow one can be taken off the request path:
 //!
-//! 1. [`Remembered::recall`] knows which values of `Proxy-Authorization` we have verified lately: a hash and a look-up.
-//! 2. [`Credentials::from_header`] reads a new one.
+//! 1. [`Credentials::from_header`] reads `Proxy-Authorization`, [`token`] what of it is the same however it is written.
+//! 2. [`Remembered::recall`] knows which tokens have been verified lately: a hash and a look-up.
 //! 3. [`Users::verify`] takes as long as the users file wants a guess to take, for users that do not exist, too; whoever
 //!    calls it does so where that hurts nobody, and so many at once as it can afford. A success is
 //!    [`Remembered::remember`]ed.
@@ -11,11 +11,12 @@
 //! Identity is of a request, never of a connection. Passwords are in no `Debug`, no error and no table.
 
 mod credentials;
-mod htpasswd;
+mod hash_line;
 mod remembered;
+mod users;
 mod verifier;
 
-pub use credentials::{BadCredentials, Credentials};
-pub use htpasswd::{BadLine, BadLineReason, BadUserName, HashLineError, Users, hash_line};
+pub use credentials::{BadCredentials, Credentials, token};
+pub use hash_line::{HashLineError, hash_line};
 pub use remembered::Remembered;
-pub use verifier::BadHash;
+pub use users::Users;
