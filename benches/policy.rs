@@ -1,10 +1,6 @@
 //! What a decision costs with long lists: 100,000 names, 1,000 prefixes.
 
-use std::{
-    hint::black_box,
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
@@ -15,11 +11,7 @@ use rust_forward_proxy::{
         filter::{NetPattern, NetSet},
         own::OwnListeners,
     },
-    policy::{
-        Facts, Policy,
-        auth::Remembered,
-        rate_limit::{BucketKey, KeyKind, Limit},
-    },
+    policy::{Facts, Policy},
 };
 
 fn settings(names: u32, prefixes: u32) -> AccessSettings {
@@ -62,41 +54,11 @@ fn decide(c: &mut Criterion) {
                 connect: true,
                 authority: &authority,
                 user: None,
+                path: None,
             };
             group.bench_function(what, |b| b.iter(|| policy.decide(black_box(&facts)).is_ok()));
         }
     }
-}
-
-/// What a request costs when everything is on: who it is, from memory; three limits; the rules.
-fn whole(c: &mut Criterion) {
-    let policy = Policy::new(&settings(100_000, 1_000), &OwnListeners::new(vec![]));
-    let authority = Authority::parse("www.some-other-host.example.org:443", None).expect("an authority");
-    let remembered = Remembered::new(Duration::from_secs(60), 1_000).expect("randomness");
-    let header = b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==";
-    let now = Instant::now();
-    remembered.remember(header, "Aladdin".into(), now);
-    let limit = Limit::new("1000000/s".parse().expect("a rate"), NonZeroU32::MAX);
-    let mut words = [0; 3];
-    c.bench_function("policy/authenticate, limit three times, decide", |b| {
-        b.iter(|| {
-            let user = remembered.recall(black_box(header), now)?;
-            let facts = Facts {
-                client: [10, 0, 0, 7].into(),
-                client_is_local: false,
-                method: &Method::CONNECT,
-                connect: true,
-                authority: &authority,
-                user: Some(&user),
-            };
-            let kinds = [KeyKind::ClientIp, KeyKind::User, KeyKind::Host];
-            for (index, (kind, word)) in kinds.into_iter().zip(&mut words).enumerate() {
-                black_box(BucketKey::of(kind, &facts)?.hash64(1, index as u32));
-                *word = limit.step(*word, Duration::from_secs(1), 1).word;
-            }
-            policy.decide(&facts).ok()
-        });
-    });
 }
 
 fn load(c: &mut Criterion) {
@@ -107,5 +69,5 @@ fn load(c: &mut Criterion) {
     group.bench_function("load 100,000 names", |b| b.iter(|| Policy::new(black_box(&settings), &own)));
 }
 
-criterion_group!(benches, decide, whole, load);
+criterion_group!(benches, decide, load);
 criterion_main!(benches);

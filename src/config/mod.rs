@@ -8,13 +8,17 @@
 
 mod access;
 pub mod change;
+pub mod conditions;
 mod files;
 mod keys;
 pub mod load;
 pub mod password_hash;
 pub mod problem;
+pub mod rate;
+pub mod rate_limit;
 mod read;
 mod reader;
+mod section;
 pub mod settings;
 pub mod show;
 mod tree;

@@ -10,12 +10,13 @@ use std::{
 use super::{
     access,
     keys::UNBUILT,
+    rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
     settings::{
         AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings, Family,
-        ForwardingSettings, LimitsSettings, ListenSettings, LogFormat, LoggingSettings, MAX_PROCESSES, Mode,
-        QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings, UpstreamSettings,
-        Via,
+        ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
+        MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        UpstreamSettings, Via,
     },
     tree::{Kind, Value},
 };
@@ -42,6 +43,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         dns: dns(reader),
         forwarding: forwarding(reader),
         access: access::read(reader),
+        rate_limit: rate_limit::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -354,6 +356,20 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     }
     if settings.group.is_some() && settings.user.is_none() {
         reader.problem("group", "is set without user; both or neither is accepted, or user alone");
+    }
+    if settings.access.users_file.is_none()
+        && !reader.problems.concern("access.users_file")
+        && let Some(limit) = settings
+            .rate_limit
+            .limits
+            .iter()
+            .find(|limit| limit.key == LimitKey::User || !limit.conditions.users.is_empty())
+    {
+        let text = format!(
+            "{:?} asks for users, and access.users_file is null; both or neither is accepted",
+            limit.name
+        );
+        reader.problem("rate_limit.limits", text);
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

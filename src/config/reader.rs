@@ -6,6 +6,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use super::{
     files::{self, Files},
     problem::{Origin, Problems, masked},
+    section::Section,
     tree::{Kind, Value},
 };
 
@@ -307,6 +308,59 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl Reader<'_> {
+    /// A list of `most` sections at most. A single section is a list of one; without any it is empty.
+    pub(super) fn sections<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        read: impl Fn(&mut Section<'_, '_>) -> Option<T>,
+    ) -> Vec<T> {
+        let mut in_force = None;
+        for written in self.tree.get(key).into_iter().flat_map(Value::layers) {
+            let members = match &written.kind {
+                Kind::List(members) => members.as_slice(),
+                Kind::Map(_) => std::slice::from_ref(written),
+                _ => {
+                    let text = format!("found {}; a list is accepted, [] for none", written.describe());
+                    self.problems.add(&written.origin, key, text);
+                    continue;
+                }
+            };
+            if members.len() > most {
+                let text = format!("found {} of them; {most} at most are accepted", members.len());
+                self.problems.add(&written.origin, key, text);
+            }
+            let sections = members.iter().enumerate().filter_map(|(index, member)| {
+                Section::read(format!("{key}[{index}]"), member, &mut self.problems, &read)
+            });
+            let sections: Vec<_> = sections.collect();
+            let shown: Vec<_> = members.iter().map(flow).collect();
+            in_force = in_force.or_else(|| Some((sections, shown, written.origin.clone())));
+        }
+        let (sections, shown, origin) = in_force.unwrap_or_else(|| (Vec::new(), Vec::new(), Origin::Default));
+        self.in_force.push(InForce { key, value: format!("[{}]", shown.join(", ")), origin });
+        sections
+    }
+}
+
+/// A value as YAML on one line.
+fn flow(value: &Value) -> String {
+    match &value.kind {
+        Kind::Null => "null".into(),
+        Kind::Bool(value) => value.to_string(),
+        Kind::Int(value) => value.to_string(),
+        Kind::Float(value) => value.to_string(),
+        Kind::Text(text) => quoted(text),
+        Kind::List(members) => format!("[{}]", members.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Kind::Map(entries) => {
+            let entries: Vec<_> =
+                entries.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+    }
+}
+
 fn split(written: &Value) -> Vec<Value> {
     match &written.kind {
         Kind::List(members) => members.clone(),
@@ -359,7 +413,7 @@ fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration,
     if range.contains(&duration) { Ok(duration) } else { Err(accepted()) }
 }
 
-fn size(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
+pub(super) fn size(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let accepted = || {
         let (from, to) = (show_size(*range.start()), show_size(*range.end()));
         format!("a size such as 64KiB, 1MB or a number of bytes, from {from} to {to}, is accepted")

@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-pub use super::users::UsersFile;
+pub use super::{
+    conditions::Conditions,
+    rate::Rate,
+    rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    users::UsersFile,
+};
 use crate::net::filter::{NetPattern, NetSet};
 
 /// The configuration in force.
@@ -42,6 +47,8 @@ pub struct Settings {
     pub forwarding: ForwardingSettings,
     /// Section `access`.
     pub access: AccessSettings,
+    /// Section `rate_limit`.
+    pub rate_limit: RateLimitSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.

@@ -9,38 +9,9 @@ use http::Method;
 
 use super::{facts::Facts, members::Members, names::Names};
 use crate::{
-    config::settings::DestinationPattern,
-    message::target::Scheme,
-    net::{authority::Host, filter::NetPattern},
+    config::settings::{Conditions, DestinationPattern},
+    net::authority::Host,
 };
-
-/// What is written: an empty list is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// Hosts, suffixes, and addresses of hosts that are written as addresses.
-    pub hosts: Vec<DestinationPattern>,
-    /// Methods, in their case.
-    pub methods: Vec<Method>,
-    /// Ports.
-    pub ports: Vec<u16>,
-    /// Beginnings of paths, each with its `/` in front. Compared byte for byte with what the client sent.
-    pub paths: Vec<String>,
-    /// Clients.
-    pub clients: Vec<NetPattern>,
-    /// Users.
-    pub users: Vec<String>,
-    /// Schemes; a tunnel has none.
-    pub schemes: Vec<Scheme>,
-}
-
-/// What only a request that is no tunnel shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resource<'a> {
-    /// How it is to be fetched.
-    pub scheme: Scheme,
-    /// The raw path and query; an empty one is `/`.
-    pub path_and_query: &'a str,
-}
 
 /// Conditions, ready to be asked. Asking allocates nothing.
 #[derive(Debug)]
@@ -51,7 +22,6 @@ pub struct Matcher {
     paths: Vec<Box<str>>,
     clients: Option<Members>,
     users: HashSet<Box<str>>,
-    schemes: Vec<Scheme>,
 }
 
 #[derive(Debug)]
@@ -63,7 +33,7 @@ struct Hosts {
 impl Matcher {
     /// From what is written.
     pub fn new(conditions: Conditions) -> Self {
-        let Conditions { hosts, methods, mut ports, paths, clients, users, schemes } = conditions;
+        let Conditions { hosts, methods, mut ports, paths, clients, users } = conditions;
         ports.sort_unstable();
         Self {
             hosts: (!hosts.is_empty()).then(|| Hosts::new(&hosts)),
@@ -72,34 +42,29 @@ impl Matcher {
             paths: paths.into_iter().map(Into::into).collect(),
             clients: (!clients.is_empty()).then(|| Members::new(&clients)),
             users: users.into_iter().map(Into::into).collect(),
-            schemes,
         }
     }
 
-    /// Whether it is for this request; `resource` is none for CONNECT.
-    pub fn matches(&self, facts: &Facts<'_>, resource: Option<Resource<'_>>) -> bool {
+    /// Whether it is for this request.
+    pub fn matches(&self, facts: &Facts<'_>) -> bool {
         // The cheap ones first.
         holds(&self.ports, |ports| ports.binary_search(&facts.authority.port).is_ok())
             && holds(&self.methods, |methods| methods.contains(facts.method))
-            && holds(&self.schemes, |schemes| {
-                resource.is_some_and(|resource| schemes.contains(&resource.scheme))
-            })
             && (self.users.is_empty() || facts.user.is_some_and(|user| self.users.contains(user)))
-            && holds(&self.paths, |paths| resource.is_some_and(|resource| begins(path(resource), paths)))
+            && holds(&self.paths, |paths| facts.path.is_some_and(|raw| begins(path(raw), paths)))
             && self.clients.as_ref().is_none_or(|clients| clients.contain(facts.client))
             && self.hosts.as_ref().is_none_or(|hosts| hosts.contain(&facts.authority.host))
     }
 
     /// Whether it is for every request, so that nothing behind it can ever match.
     pub fn matches_everything(&self) -> bool {
-        let Self { hosts, methods, ports, paths, clients, users, schemes } = self;
+        let Self { hosts, methods, ports, paths, clients, users } = self;
         hosts.is_none()
             && clients.is_none()
             && methods.is_empty()
             && ports.is_empty()
             && paths.is_empty()
             && users.is_empty()
-            && schemes.is_empty()
     }
 }
 
@@ -130,21 +95,25 @@ fn holds<T>(condition: &[T], is_met: impl Fn(&[T]) -> bool) -> bool {
     condition.is_empty() || is_met(condition)
 }
 
-fn path(resource: Resource<'_>) -> &str {
-    match resource.path_and_query.split('?').next() {
-        None | Some("") => "/",
+/// Without the query; an empty one is `/`.
+fn path(raw: &[u8]) -> &[u8] {
+    match raw.split(|byte| *byte == b'?').next() {
+        None | Some([]) => b"/",
         Some(path) => path,
     }
 }
 
-fn begins(path: &str, beginnings: &[Box<str>]) -> bool {
-    beginnings.iter().any(|beginning| path.starts_with(&**beginning))
+fn begins(path: &[u8], beginnings: &[Box<str>]) -> bool {
+    beginnings.iter().any(|beginning| path.starts_with(beginning.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{authority::Authority, filter::NetSet};
+    use crate::net::{
+        authority::Authority,
+        filter::{NetPattern, NetSet},
+    };
 
     fn prefix(text: &str) -> NetPattern {
         NetPattern::Prefix(text.parse().unwrap())
@@ -161,9 +130,9 @@ mod tests {
             connect: method == Method::CONNECT,
             authority: &authority,
             user: Some("ann"),
+            path: path.map(str::as_bytes),
         };
-        let resource = path.map(|path_and_query| Resource { scheme: Scheme::Http, path_and_query });
-        Matcher::new(conditions.clone()).matches(&facts, resource)
+        Matcher::new(conditions.clone()).matches(&facts)
     }
 
     #[test]
@@ -179,7 +148,6 @@ mod tests {
         let paths = Conditions { paths: vec!["/api/".to_owned(), "/x".to_owned()], ..Conditions::default() };
         let clients = |text| Conditions { clients: vec![prefix(text)], ..Conditions::default() };
         let users = |name: &str| Conditions { users: vec![name.to_owned()], ..Conditions::default() };
-        let schemes = |scheme| Conditions { schemes: vec![scheme], ..Conditions::default() };
         let none = Conditions::default();
         let root = Conditions { paths: vec!["/".to_owned()], ..Conditions::default() };
         let cases: &[(&Conditions, &str, &str, Option<&str>, bool)] = &[
@@ -205,9 +173,6 @@ mod tests {
             (&clients("11.0.0.0/8"), "GET", "a.test:80", Some("/"), false),
             (&users("ann"), "GET", "a.test:80", Some("/"), true),
             (&users("bob"), "GET", "a.test:80", Some("/"), false),
-            (&schemes(Scheme::Http), "GET", "a.test:80", Some("/"), true),
-            (&schemes(Scheme::Https), "GET", "a.test:80", Some("/"), false),
-            (&schemes(Scheme::Https), "CONNECT", "a.test:443", None, false),
         ];
         for (conditions, method, target, path, expected) in cases {
             assert_eq!(

@@ -1,14 +1,18 @@
 //! Where a proxy tells what it does: the counters of this process, and the access log.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
 
 use crate::{
-    shared_memory::{Counters, Seat},
+    policy::{RuleName, rate_limit::LIMITS},
+    shared_memory::{Counters, Seat, Tally},
     telemetry::{
         access_log::AccessLog,
         access_record::AccessRecord,
@@ -25,7 +29,12 @@ pub struct Account {
     dropped: AtomicU64,
     worker: Option<usize>,
     max_connections: AtomicU32,
+    /// The counters of rules that have refused something.
+    denied: Mutex<HashMap<Box<str>, Tally>>,
 }
+
+/// So many counters of rules are kept at hand; rules change with reloads.
+const RULES_AT_HAND: usize = 1024;
 
 /// One client connection in the count of the whole instance. Dropping it takes it out.
 #[derive(Debug)]
@@ -43,6 +52,7 @@ impl Account {
             dropped: AtomicU64::new(0),
             worker,
             max_connections: AtomicU32::new(max_connections),
+            denied: Mutex::default(),
         }
     }
 
@@ -68,6 +78,31 @@ impl Account {
     #[must_use]
     pub fn tunnels(&self) -> i64 {
         self.counters().tunnels_active.load(Ordering::Relaxed)
+    }
+
+    /// The memory that it counts in.
+    #[must_use]
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// A rule has refused something, or would have.
+    pub(super) fn denied(&self, rule: &RuleName) {
+        let label = rule.label();
+        // What limits refuse is counted with them.
+        if label.starts_with(LIMITS) {
+            return;
+        }
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tally) = denied.get(label) {
+            return tally.add();
+        }
+        let tally = self.seat.segment().tally(names::tally::DENIED, label);
+        tally.add();
+        if denied.len() >= RULES_AT_HAND {
+            denied.clear();
+        }
+        denied.insert(label.into(), tally);
     }
 
     pub(super) fn worker(&self) -> Option<usize> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::login::NotKnown;
+use super::{limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
@@ -101,10 +101,39 @@ impl ProxyError {
                 "too many passwords wait to be verified",
                 (header::RETRY_AFTER, HeaderValue::from_static("1")),
             ),
+            NotKnown::Guessing(seconds) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProxyErrorType::HttpRequestDenied,
+                "too many wrong passwords",
+                (header::RETRY_AFTER, seconds.into()),
+            ),
         };
         let mut error = Self::new(Blame::Policy, status, kind, text);
         error.rule = Some(USERS_FILE);
         error.fields.push(field);
+        error
+    }
+
+    /// A limit does not let it pass. The fields are those of draft-ietf-httpapi-ratelimit-headers.
+    pub(super) fn limited(limited: Limited) -> Self {
+        let text = match limited.policy {
+            Some(_) => "too many requests",
+            None => "too many at a time",
+        };
+        let mut error =
+            Self::new(Blame::Policy, StatusCode::TOO_MANY_REQUESTS, ProxyErrorType::HttpRequestDenied, text);
+        let Limited { rule, name, policy, retry_after } = limited;
+        error.rule = Some(rule);
+        error.fields.push((header::RETRY_AFTER, retry_after.into()));
+        if let Some((count, seconds)) = policy {
+            // A name is letters, digits and a few marks: nothing to escape.
+            let fields = [
+                (RATE_LIMIT_POLICY, format!("\"{name}\";q={count};w={seconds}")),
+                (RATE_LIMIT, format!("\"{name}\";r=0;t={retry_after}")),
+            ];
+            let fields = fields.into_iter().filter_map(|(field, text)| Some((field, text.try_into().ok()?)));
+            error.fields.extend(fields);
+        }
         error
     }
 
@@ -113,6 +142,8 @@ impl ProxyError {
     }
 }
 
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const USERS_FILE: RuleName = RuleName::key("access.users_file");
 
 impl From<&HeadError> for ProxyError {

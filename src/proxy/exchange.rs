@@ -14,6 +14,7 @@ use http::{Method, StatusCode};
 use super::{
     account::Account,
     error::{Blame, ProxyError},
+    limiter::{Grant, Pace},
     live::{Live, Name},
     request_body::Upload,
 };
@@ -48,6 +49,8 @@ pub(super) struct Exchange {
     status: Option<StatusCode>,
     error: Option<ProxyErrorType>,
     user: Option<Arc<str>>,
+    /// What it may use, until it ends.
+    grant: Grant,
     rule: Option<RuleName>,
     upstream: Option<SocketAddr>,
     reused: bool,
@@ -92,6 +95,7 @@ impl Exchange {
             status: None,
             error: None,
             user: None,
+            grant: Grant::default(),
             rule: None,
             upstream: None,
             reused: false,
@@ -142,8 +146,18 @@ impl Exchange {
         self.user = Some(user);
     }
 
-    pub(super) fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        self.user.clone()
+    }
+
+    /// The limits let it pass.
+    pub(super) fn granted(&mut self, grant: Grant) {
+        self.grant = grant;
+    }
+
+    /// How fast its bytes may move; none = as fast as they can.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.grant.pace.clone()
     }
 
     /// The policy let it pass.
@@ -158,6 +172,7 @@ impl Exchange {
     pub(super) fn would_refuse(&mut self, rule: &RuleName) {
         let to = self.authority.as_ref().map(tracing::field::display);
         tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
+        self.account.denied(rule);
         self.rule = Some(rule.clone());
     }
 
@@ -254,6 +269,9 @@ impl Exchange {
             _ => {}
         }
         self.error = Some(error.kind);
+        if let Some(rule) = &error.rule {
+            self.account.denied(rule);
+        }
         self.rule = error.rule.clone().or_else(|| self.rule.take());
         self.close = match error.blame {
             Blame::Downstream => "client",

@@ -216,7 +216,7 @@ fn prepare(
             return Err(ProxyError::too_large());
         }
         (_, Some(incoming)) => {
-            let (body, upload) = RequestBody::stream(incoming, live.max_body_size, !expects);
+            let (body, upload) = RequestBody::stream(incoming, live.max_body_size, !expects, exchange.pace());
             exchange.uploads(Arc::clone(&upload));
             (body, Some(upload))
         }
@@ -274,7 +274,7 @@ async fn send_on(
                 Some(upload) => match upload.done_at() {
                     Some(done) => (done + live.response_head, UpstreamError::HeadTimeout),
                     // The front has its own deadline on a client that is silent.
-                    None if upload.waits_for_client() => return Poll::Pending,
+                    None if upload.waits_for_client() || upload.is_paused() => return Poll::Pending,
                     None => (upload.last_progress() + live.body_idle, UpstreamError::BodyTimeout),
                 },
             };

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::{error::ProxyError, login::Login};
+use super::{
+    error::ProxyError,
+    limiter::{Limiter, Store},
+    login::Login,
+};
 use crate::{
     config::settings::{self, AccessMode, QueryLogging, Settings, Via},
     message::trace::{ClientAddress, Pseudonym},
@@ -21,7 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Live {
     pub(super) policy: Policy,
-    pub(super) login: Option<Arc<Login>>,
+    pub(super) kept: Kept,
+    pub(super) limiter: Option<Limiter>,
     /// The question for a password.
     pub(super) challenge: HeaderValue,
     /// Nobody is refused for who he is.
@@ -39,13 +44,24 @@ pub struct Live {
     pub(super) query: QueryLogging,
 }
 
+/// What is worth more the longer it lives.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// How users are known; none = nobody has to log in.
+    pub login: Option<Arc<Login>>,
+    /// Where rates are kept for several machines.
+    pub store: Option<Arc<Store>>,
+}
+
 /// What is built by other rooms for a [`Live`].
 #[derive(Debug)]
 pub struct LiveOptions {
     /// Who may go where.
     pub policy: Policy,
-    /// How users are known; none = nobody has to log in.
-    pub login: Option<Arc<Login>>,
+    /// What the generation before may have had already.
+    pub kept: Kept,
+    /// How fast; none = as fast as it goes.
+    pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
     /// Who we say we are.
@@ -68,7 +84,8 @@ impl Live {
         let timeouts = &settings.timeouts;
         Self {
             policy: options.policy,
-            login: options.login,
+            kept: options.kept,
+            limiter: options.limiter,
             challenge: challenge(&settings.access.realm),
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,

@@ -4,19 +4,22 @@
 //! Must not know what an answer looks like. Invariants: identity is of a request; what a client cannot know (whether there is such
 //! a user) it cannot find out by the clock; verifying takes no more than the threads of [`Verifiers`], whoever asks how often.
 
+mod guesses;
 mod verifiers;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, header};
 
-use self::verifiers::Verifiers;
+use self::{guesses::Guesses, verifiers::Verifiers};
 use crate::{
     config::settings::UsersFile,
     policy::auth::{Credentials, Remembered, Users, token},
+    shared_memory::Seat,
 };
 
 /// How long somebody who does not come back is remembered.
@@ -29,6 +32,7 @@ const MEMORIES: usize = 10_000;
 #[derive(Debug)]
 pub struct Login {
     remembered: Remembered,
+    guesses: Guesses,
     verifiers: Verifiers,
 }
 
@@ -39,6 +43,8 @@ pub(super) enum NotKnown {
     Unknown,
     /// More wait to be verified than can be.
     Busy,
+    /// The client has guessed wrongly too often, and may try again in so many seconds.
+    Guessing(u64),
 }
 
 /// Why nobody can be asked.
@@ -53,21 +59,28 @@ pub enum LoginError {
 }
 
 impl Login {
-    /// For the users of `file`, so many of whom are verified at once as there are `threads`.
+    /// For the users of `file`, so many of whom are verified at once as there are `threads`. Guesses are counted in the
+    /// memory of `seat`.
     ///
     /// # Errors
     ///
     /// The operating system's.
-    pub fn new(file: &UsersFile, threads: usize) -> Result<Self, LoginError> {
+    pub fn new(file: &UsersFile, threads: usize, seat: Seat) -> Result<Self, LoginError> {
         Ok(Self {
             remembered: Remembered::new(MEMORY, MEMORIES)?,
+            guesses: Guesses::new(seat),
             verifiers: Verifiers::start(Users::new(&file.users), threads)?,
         })
     }
 
     /// Who sends these fields. Waits for a verification until `deadline` at most. Dropped, it is not verified any more unless
     /// that has begun.
-    pub(super) async fn who(&self, fields: &HeaderMap, deadline: Duration) -> Result<Arc<str>, NotKnown> {
+    pub(super) async fn who(
+        &self,
+        fields: &HeaderMap,
+        client: IpAddr,
+        deadline: Duration,
+    ) -> Result<Arc<str>, NotKnown> {
         let mut values = fields.get_all(header::PROXY_AUTHORIZATION).iter();
         // Two who are said to be the same are nobody.
         let (Some(value), None) = (values.next(), values.next()) else { return Err(NotKnown::Unknown) };
@@ -76,9 +89,13 @@ impl Login {
             return Ok(user);
         }
         let credentials = Credentials::from_header(value.as_bytes()).map_err(|_| NotKnown::Unknown)?;
+        self.guesses.may_guess(client).map_err(NotKnown::Guessing)?;
         let verified = self.verifiers.verify(credentials);
         let verified = tokio::time::timeout(deadline, verified).await.ok().flatten().ok_or(NotKnown::Busy)?;
-        let user = verified.ok_or(NotKnown::Unknown)?;
+        let Some(user) = verified else {
+            self.guesses.was_wrong(client);
+            return Err(NotKnown::Unknown);
+        };
         self.remembered.remember(token, Arc::clone(&user), Instant::now());
         Ok(user)
     }

@@ -1,6 +1,10 @@
 //! The service that every worker serves: what kind of request it is, whether it may pass, and who takes it on.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,7 +16,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
-    live::Live,
+    live::{Kept, Live},
     local,
     login::Login,
     request_body::RequestBody,
@@ -57,10 +61,10 @@ impl Proxy {
         self.live.store(Arc::new(live));
     }
 
-    /// How users are known now.
+    /// What the next generation may keep.
     #[must_use]
-    pub fn login(&self) -> Option<Arc<Login>> {
-        self.live.load().login.clone()
+    pub fn kept(&self) -> Kept {
+        self.live.load().kept.clone()
     }
 
     /// Where this proxy's numbers go.
@@ -104,7 +108,7 @@ impl Service for Proxy {
         match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(origin.clone()), Bytes::new());
-                match decide(&live, &wire, &request, &origin, &mut exchange).await {
+                match decide(&live, &wire, &request, &origin, None, &mut exchange).await {
                     Ok(permit) => tunnel::open(&wire, &live, &origin, &permit, exchange, closing).await,
                     Err(error) => respond::failure(exchange, &error, closing),
                 }
@@ -128,10 +132,13 @@ impl Service for Proxy {
                 if scheme == Scheme::Https {
                     return respond::failure(exchange, &ProxyError::https_in_the_clear(), form);
                 }
-                let permit = match decide(&live, &wire, &request, &authority, &mut exchange).await {
-                    Ok(permit) => permit,
-                    Err(error) => return respond::failure(exchange, &error, form),
-                };
+                let permit =
+                    match decide(&live, &wire, &request, &authority, Some(&path_and_query), &mut exchange)
+                        .await
+                    {
+                        Ok(permit) => permit,
+                        Err(error) => return respond::failure(exchange, &error, form),
+                    };
                 let path = match origin_form(request.method(), &path_and_query) {
                     Ok(path) => path,
                     Err(error) => return respond::failure(exchange, &error, closing),
@@ -184,31 +191,40 @@ fn admit(live: &Live, wire: &Wire) -> Result<(), Refusal> {
     live.policy.admit(wire.peer().ip(), is_local(wire))
 }
 
-/// Asks who it is, and the policy.
+/// Asks who it is, whether he may, and whether enough is left.
 async fn decide(
     live: &Live,
     wire: &Wire,
     request: &Request<Incoming>,
     authority: &Authority,
+    path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
-    if let Some(login) = &live.login {
+    if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, wire)?;
-        identify(login, live, request.headers(), exchange).await?;
+        identify(login, live, request.headers(), wire.peer().ip(), exchange).await?;
     }
-    let method = request.method();
+    let (method, user) = (request.method(), exchange.user());
     let facts = Facts {
         client: wire.peer().ip(),
         client_is_local: is_local(wire),
         method,
         connect: *method == Method::CONNECT,
         authority,
-        user: exchange.user(),
+        user: user.as_deref(),
+        path,
     };
     let permit = live.policy.decide(&facts)?;
     exchange.permitted(&permit);
     exchange.routed("direct");
+    if let Some(limiter) = &live.limiter {
+        match limiter.admit(&facts).await {
+            Ok(grant) => exchange.granted(grant),
+            Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),
+            Err(limited) => return Err(ProxyError::limited(limited)),
+        }
+    }
     Ok(permit)
 }
 
@@ -217,9 +233,10 @@ async fn identify(
     login: &Login,
     live: &Live,
     fields: &HeaderMap,
+    client: IpAddr,
     exchange: &mut Exchange,
 ) -> Result<(), ProxyError> {
-    match login.who(fields, live.client_header).await {
+    match login.who(fields, client, live.client_header).await {
         Ok(user) => exchange.identified(user),
         Err(why) => {
             let error = ProxyError::not_known(why, &live.challenge);

@@ -13,10 +13,10 @@ use crate::{
         resolve::{self, Resolver, ResolverError, ResolverOptions},
     },
     policy::Policy,
-    proxy::{Account, Live, LiveOptions, Login, LoginError, Proxy},
+    proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
     server::{ConnectionOptions, FrontOptions},
     shared_memory::Seat,
-    telemetry::access_log::AccessLog,
+    telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
 };
 
@@ -31,6 +31,9 @@ pub enum AssembleError {
     /// The access log cannot be written.
     #[error("access_log.file cannot be opened: {0}")]
     AccessLog(#[source] io::Error),
+    /// Limits cannot be shared.
+    #[error(transparent)]
+    Store(#[from] BadStore),
     /// Nobody can log in.
     #[error("access.users_file: {0}")]
     Login(#[from] LoginError),
@@ -53,7 +56,9 @@ pub(super) fn assemble(
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
     let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
-    let proxy = Proxy::new(live(settings, listeners, login(settings)?)?, pool_limits(settings), account);
+    let kept = keep(settings, account.seat(), None)?;
+    let live = live(settings, listeners, account.seat(), kept)?;
+    let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
@@ -66,20 +71,48 @@ pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError
     .map_err(AssembleError::AccessLog)
 }
 
+/// What outlives a reload that changes nothing about it, from the configuration that was in force and what it had, or else new.
+pub(super) fn keep(
+    settings: &Settings,
+    seat: &Seat,
+    old: Option<(&Settings, Kept)>,
+) -> Result<Kept, AssembleError> {
+    let (old, had) = old.map_or((None, Kept::default()), |(old, had)| (Some(old), had));
+    let login = if old.is_some_and(|old| old.access.users_file == settings.access.users_file) {
+        had.login
+    } else {
+        login(settings, seat)?
+    };
+    let store = if old.is_some_and(|old| old.rate_limit.store == settings.rate_limit.store) {
+        had.store
+    } else {
+        store(settings, seat)?
+    };
+    Ok(Kept { login, store })
+}
+
 /// How users are known; none = nobody has to log in.
-pub(super) fn login(settings: &Settings) -> Result<Option<Arc<Login>>, AssembleError> {
+fn login(settings: &Settings, seat: &Seat) -> Result<Option<Arc<Login>>, LoginError> {
     let threads = match settings.runtime.mode {
         Mode::MultiThreaded => settings.runtime.worker_threads.get().clamp(VERIFIERS, MOST_VERIFIERS),
         Mode::MultiProcess | Mode::SingleThreaded => VERIFIERS,
     };
-    let login = settings.access.users_file.as_ref().map(|file| Login::new(file, threads).map(Arc::new));
-    Ok(login.transpose()?)
+    let login = |file| Login::new(file, threads, seat.clone()).map(Arc::new);
+    settings.access.users_file.as_ref().map(login).transpose()
+}
+
+/// Where rates are kept for several machines; none = in the memory of the instance.
+fn store(settings: &Settings, seat: &Seat) -> Result<Option<Arc<Store>>, BadStore> {
+    let settings::Store::Redis(url) = &settings.rate_limit.store else { return Ok(None) };
+    let failures = seat.segment().tally(tally::STORE_FAILURES, "redis");
+    Ok(Some(Arc::new(Store::new(url, failures)?)))
 }
 
 pub(super) fn live(
     settings: &Settings,
     listeners: &[SocketAddr],
-    login: Option<Arc<Login>>,
+    seat: &Seat,
+    kept: Kept,
 ) -> Result<Live, AssembleError> {
     let resolver = Resolver::new(&ResolverOptions {
         servers: settings.dns.servers.clone(),
@@ -101,7 +134,10 @@ pub(super) fn live(
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
         policy: Policy::new(&settings.access, &own),
-        login,
+        limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
+            seat.segment().tally(tally::RATE_LIMITED, name)
+        }),
+        kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),
     };

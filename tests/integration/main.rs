@@ -28,6 +28,7 @@ mod modes;
 mod operations;
 mod pooling;
 mod privileges;
+mod rate_limit;
 mod reload;
 mod responses;
 mod succession;

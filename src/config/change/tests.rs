@@ -53,6 +53,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
          forwarding: { via: off, client_address: delete, preserve_header_case: true }\n\
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], users_file: \"USERS\", realm: x, local_client_bypass: false }\n\
+         rate_limit: { store: \"redis://127.0.0.1\", limits: [{ name: a, key: global, rate: 1/s }] }\n\
          logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n"
             .replace("USERS", &users.display().to_string()),
     );

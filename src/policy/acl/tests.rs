@@ -46,6 +46,7 @@ fn decide(policy: &Policy, client: (&str, bool), method: &str, target: &str) -> 
         connect: method == "CONNECT",
         authority: &authority,
         user: None,
+        path: None,
     })
 }
 

@@ -7,7 +7,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::rate::Rate;
+use crate::config::settings::Rate;
 
 /// A rate and a burst, ready to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,25 @@ impl Limit {
         Self { interval, capacity: interval.saturating_mul(u64::from(burst.get())), burst }
     }
 
+    /// A bucket that holds `burst` and gets one more every `interval`.
+    pub fn every(interval: Duration, burst: NonZeroU32) -> Self {
+        let interval = ticks(interval).max(1);
+        Self { interval, capacity: interval.saturating_mul(u64::from(burst.get())), burst }
+    }
+
     /// What the bucket holds when it is full.
     pub const fn burst(self) -> NonZeroU32 {
         self.burst
+    }
+
+    /// What one token takes to come back.
+    pub const fn interval(self) -> Duration {
+        duration(self.interval)
+    }
+
+    /// What an empty bucket takes to be full.
+    pub const fn capacity(self) -> Duration {
+        duration(self.capacity)
     }
 
     /// Take `cost` from the bucket, at `now` after the beginning that its word counts from.
@@ -83,16 +99,18 @@ impl Decision {
     }
 }
 
-fn ticks(time: Duration) -> u64 {
+/// A time in the ticks of words.
+pub fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().saturating_mul(u128::from(TICKS_PER_NANOSECOND))).unwrap_or(u64::MAX)
 }
 
 /// Rounded up: who waits that long must find what was promised.
-const fn duration(ticks: u64) -> Duration {
+pub(super) const fn duration(ticks: u64) -> Duration {
     Duration::from_nanos(ticks.div_ceil(TICKS_PER_NANOSECOND))
 }
 
 const TICKS_PER_NANOSECOND: u64 = 16;
+pub(super) const TICKS_PER_SECOND: u64 = TICKS_PER_NANOSECOND * 1_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,12 @@ impl Rate {
         self.count
     }
 
+    /// How many in a second, rounded up.
+    pub fn per_second(self) -> NonZeroU32 {
+        let seconds = u32::try_from(self.period().as_secs()).unwrap_or(u32::MAX);
+        NonZeroU32::new(self.count.get().div_ceil(seconds)).unwrap_or(NonZeroU32::MIN)
+    }
+
     /// In what time.
     pub const fn period(self) -> Duration {
         Duration::from_secs(match self.unit {

@@ -1,0 +1,209 @@
+//! Rates that several machines share, in Redis.
+//!
+//! Must not know what a request is. One atomic script decides upon all buckets of a request, by the clock of Redis. One connection for
+//! each worker, on which calls do not wait for each other. A call has [`DEADLINE`]; without an answer by then, the caller
+//! decides by himself, and so does everybody for [`PATIENCE`], before there is another try.
+
+use std::{fmt, sync::Mutex, time::Duration};
+
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{policy::rate_limit::Limit, shared_memory::Tally};
+
+/// A call, connecting included.
+const DEADLINE: Duration = Duration::from_millis(50);
+
+/// Between a failure and the next try.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Connecting, which goes on when nobody waits any more.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// In front of every key.
+const PREFIX: &str = "forward_proxy:";
+
+/// The connection to a store.
+pub struct Store {
+    client: Client,
+    script: Script,
+    state: watch::Sender<State>,
+    failures: Tally,
+    /// Whether the log was told that it is away.
+    is_away: Mutex<bool>,
+}
+
+/// It is no address of a store.
+#[derive(Debug, thiserror::Error)]
+#[error("rate_limit.store cannot be used: {0}")]
+pub struct BadStore(#[from] RedisError);
+
+/// A bucket that had not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Which one.
+    pub(super) index: usize,
+    /// When there will be enough, in seconds.
+    pub(super) retry_after: u64,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Nobody has asked yet, or it may be tried again from then on.
+    Idle(Option<Instant>),
+    Connecting,
+    Ready(MultiplexedConnection),
+}
+
+impl Store {
+    /// At this URL. Nothing is sent yet. `failures` counts calls without an answer.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn new(url: &str, failures: Tally) -> Result<Self, BadStore> {
+        Ok(Self {
+            client: Client::open(url)?,
+            script: Script::new(SCRIPT),
+            state: watch::Sender::new(State::Idle(None)),
+            failures,
+            is_away: Mutex::new(false),
+        })
+    }
+
+    /// Takes one from each of these buckets, or from none. None when the store does not say in time.
+    pub(super) async fn take(&self, buckets: Vec<(String, Limit)>) -> Option<Result<(), Refused>> {
+        match timeout(DEADLINE, self.call(&buckets)).await {
+            Ok(Some(Ok(answer))) => {
+                self.is_there();
+                Some(answer)
+            }
+            // It is known to be away, and being tried again.
+            Ok(None) => {
+                self.failures.add();
+                None
+            }
+            Ok(Some(Err(error))) => {
+                self.failed(&error.to_string());
+                None
+            }
+            Err(_) => {
+                self.failed("no answer within 50 ms");
+                None
+            }
+        }
+    }
+
+    async fn call(&self, buckets: &[(String, Limit)]) -> Option<RedisResult<Result<(), Refused>>> {
+        let mut connection = self.connection().await?;
+        let mut call = self.script.prepare_invoke();
+        for (name, limit) in buckets {
+            call.key(format!("{PREFIX}{name}"));
+            call.arg(micros(limit.interval())).arg(micros(limit.capacity()));
+        }
+        let answer: RedisResult<(usize, u64)> = call.invoke_async(&mut connection).await;
+        Some(answer.map(|(refused, wait)| match refused.checked_sub(1) {
+            None => Ok(()),
+            Some(index) => Err(Refused { index, retry_after: wait.div_ceil(1_000_000) }),
+        }))
+    }
+
+    /// A connection, which is waited for while it is being made.
+    async fn connection(&self) -> Option<MultiplexedConnection> {
+        let mut state = self.state.subscribe();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Ready(connection) => return Some(connection.clone()),
+                State::Idle(Some(until)) if Instant::now() < *until => return None,
+                State::Idle(_) | State::Connecting => {}
+            }
+            self.connect();
+            state.changed().await.ok()?;
+        }
+    }
+
+    /// Begins to connect, unless somebody has.
+    fn connect(&self) {
+        let begins = self.state.send_if_modified(|state| {
+            let begins = matches!(state, State::Idle(_));
+            if begins {
+                *state = State::Connecting;
+            }
+            begins
+        });
+        if !begins {
+            return;
+        }
+        let (client, state) = (self.client.clone(), self.state.clone());
+        tokio::spawn(async move {
+            let options = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(CONNECT))
+                .set_response_timeout(Some(CONNECT));
+            let connected = client.get_multiplexed_async_connection_with_config(&options).await;
+            state.send_replace(match connected {
+                Ok(connection) => State::Ready(connection),
+                Err(error) => {
+                    tracing::debug!(%error, "rate_limit.store cannot be reached");
+                    State::Idle(Some(Instant::now() + PATIENCE))
+                }
+            });
+        });
+    }
+
+    fn is_there(&self) {
+        if std::mem::take(&mut *self.is_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            tracing::info!("rate_limit.store is there again");
+        }
+    }
+
+    fn failed(&self, why: &str) {
+        self.failures.add();
+        self.state.send_if_modified(|state| {
+            // A connection that is being made may still be in time for others.
+            let was_ready = matches!(state, State::Ready(_));
+            if was_ready {
+                *state = State::Idle(Some(Instant::now() + PATIENCE));
+            }
+            was_ready
+        });
+        let mut is_away = self.is_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !std::mem::replace(&mut *is_away, true) {
+            tracing::warn!(why, "rate_limit.store is away: this instance decides by itself");
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// The algorithm of `policy::rate_limit`, in microseconds since a recent beginning, of which a double holds enough. Keys vanish
+/// when they mean nothing any more.
+const SCRIPT: &str = r"
+local time = redis.call('TIME')
+local now = (time[1] - 1750000000) * 1000000 + time[2]
+local full = {}
+for i = 1, #KEYS do
+    local interval, capacity = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+    local word = tonumber(redis.call('GET', KEYS[i]) or '0') or 0
+    word = math.min(math.max(word, now), now + capacity)
+    local missing = word - now + interval - capacity
+    if missing > 0.01 then
+        return {i, math.ceil(missing)}
+    end
+    full[i] = word + interval
+end
+for i = 1, #KEYS do
+    redis.call('SET', KEYS[i], string.format('%.3f', full[i]), 'PX', math.ceil((full[i] - now) / 1000) + 1)
+end
+return {0, 0}
+";
