@@ -81,7 +81,6 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
     ("runtime.cpu_affinity", "false"),
-    ("limits.max_connections_per_client", "0"),
     ("upstreams", "[]"),
     ("routes", "[]"),
     ("default_route", "direct"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::{limiter::Limited, login::NotKnown};
+use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
@@ -66,15 +66,6 @@ impl ProxyError {
 
     pub(super) fn looped(details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
-    }
-
-    pub(super) fn crowded() -> Self {
-        Self::new(
-            Blame::Policy,
-            StatusCode::SERVICE_UNAVAILABLE,
-            ProxyErrorType::ConnectionLimitReached,
-            "limits.max_connections is reached",
-        )
     }
 
     pub(super) fn https_in_the_clear() -> Self {
@@ -145,6 +136,27 @@ impl ProxyError {
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const USERS_FILE: RuleName = RuleName::key("access.users_file");
+
+/// 503 for both: 429 is for those who are too fast, and is told with the time to wait, which nobody can know here.
+impl From<Crowd> for ProxyError {
+    fn from(crowd: Crowd) -> Self {
+        let (rule, text) = match crowd {
+            Crowd::Instance => ("limits.max_connections", "limits.max_connections is reached"),
+            Crowd::Client => (
+                "limits.max_connections_per_client",
+                "this client has as many connections as limits.max_connections_per_client allows",
+            ),
+        };
+        let mut error = Self::new(
+            Blame::Policy,
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProxyErrorType::ConnectionLimitReached,
+            text,
+        );
+        error.rule = Some(RuleName::key(rule));
+        error
+    }
+}
 
 impl From<&HeadError> for ProxyError {
     fn from(error: &HeadError) -> Self {

@@ -109,6 +109,9 @@ async fn send(
         let failure = match sent {
             Ok(response) => {
                 exchange.answered();
+                if !errand.live.http.admits(response.headers()) {
+                    return Err(UpstreamError::HeadTooLarge.into());
+                }
                 let framing = framing_of(&method, &response)?;
                 if !framing.reusable {
                     connection.retire();

@@ -23,7 +23,7 @@ mod service;
 mod tunnel;
 mod upgrade;
 
-pub use account::{Account, ConnectionTicket};
+pub use account::{Account, ConnectionTicket, Crowd};
 pub use limiter::{BadStore, Grant, Limited, Limiter, Store};
 pub use live::{Kept, Live, LiveOptions};
 pub use login::{Login, LoginError};

@@ -123,10 +123,11 @@ impl Streamed {
             ready!(self.wire.poll_until(cx, until));
             self.paused = None;
         }
-        if let Some(lease) = &mut self.lease {
-            lease.connection.drive(cx);
-        }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match &mut self.lease {
+            Some(lease) => lease.connection.poll_frame(&mut self.incoming, cx),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = None;
                 Poll::Ready(Some(Ok(self.pass(frame))))

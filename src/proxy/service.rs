@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
-    account::{Account, ConnectionTicket},
+    account::{Account, ConnectionTicket, Crowd},
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
@@ -86,15 +86,16 @@ impl Proxy {
 impl Service for Proxy {
     type Body = ProxyBody;
     type Ticket = ConnectionTicket;
+    type Crowd = Crowd;
 
-    fn admit(&self, _: SocketAddr) -> Option<ConnectionTicket> {
-        self.account.admit()
+    fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit(peer.ip())
     }
 
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes {
+    fn crowded(&self, crowd: Crowd, peer: SocketAddr, local: SocketAddr) -> Bytes {
         let live = self.live.load();
         let exchange = Exchange::begin(&self.account, &live, peer, local, std::time::Instant::now());
-        respond::message(exchange, &ProxyError::crowded())
+        respond::message(exchange, &crowd.into())
     }
 
     async fn call(&self, request: Request<Incoming>, call: Call) -> Response<ProxyBody> {

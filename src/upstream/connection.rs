@@ -19,8 +19,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -32,6 +32,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::bell::Bell;
 use crate::net::{authority::Authority, dial::Dialled};
 
 /// How HTTP is read from origins.
@@ -45,10 +46,23 @@ pub struct ConnectionOptions {
     pub preserve_header_case: bool,
 }
 
+impl ConnectionOptions {
+    /// Whether the head of a response is no larger than it may be. hyper's buffer, which bounds it too, cannot be smaller than
+    /// [`MIN_BUFFER`].
+    pub fn admits(&self, head: &HeaderMap) -> bool {
+        const STATUS_LINE: usize = "HTTP/1.1 200 \r\n\r\n".len();
+        let field =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+        self.max_header_bytes >= MIN_BUFFER
+            || STATUS_LINE + head.iter().map(field).sum::<usize>() <= self.max_header_bytes
+    }
+}
+
 /// A connection to an origin that is open and not in use by anybody else.
 pub struct Connection<B: Body + 'static> {
     sender: SendRequest<B>,
     driver: Driver<B>,
+    bell: Bell,
     received: Arc<AtomicU64>,
     origin: Arc<Authority>,
     peer: std::net::SocketAddr,
@@ -99,6 +113,7 @@ where
         Ok(Self {
             sender,
             driver: Driver { http: Some(Box::new(driver)), ended: false },
+            bell: Bell::new(),
             received,
             origin,
             peer: dialled.peer,
@@ -147,10 +162,12 @@ where
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendFailure<B>> {
         let before = self.received.load(Ordering::Relaxed);
         let mut response = pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
+        let (bell, driver) = (&self.bell, &mut self.driver);
         let sent = poll_fn(|cx| {
-            driver.poll(cx);
-            response.as_mut().poll(cx)
+            bell.poll(cx, |cx| {
+                driver.poll(cx);
+                response.as_mut().poll(cx)
+            })
         })
         .await;
         sent.map_err(|mut failure| SendFailure {
@@ -160,9 +177,17 @@ where
         })
     }
 
-    /// Moves bytes between the socket and the bodies of the exchange. To be called before the response body is polled.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        self.driver.poll(cx);
+    /// The next frame of `body`, which is the response's. Moves what there is to move of the request, too.
+    pub fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let driver = &mut self.driver;
+        self.bell.poll(cx, |cx| {
+            driver.poll(cx);
+            Pin::new(&mut *body).poll_frame(cx)
+        })
     }
 
     /// Lets the exchange go on in a task of its own, for one whose response has begun before its request has

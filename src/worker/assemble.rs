@@ -55,7 +55,7 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
+    let account = Account::new(seat, access_log(settings)?, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
