@@ -13,10 +13,10 @@ use std::sync::Arc;
 pub(super) use self::pace::Pace;
 pub use self::store::{BadStore, Store};
 use crate::{
-    config::settings::RateLimitSettings,
+    config::settings::{Rate, RateLimitSettings},
     policy::{
         Facts, RuleName,
-        rate_limit::{BucketKey, Decision, LimitRule, Limits, ticks},
+        rate_limit::{Bandwidth, BucketKey, Decision, LimitRule, Limits, ticks},
     },
     proxy::clock,
     shared_memory::{Hold, Seat, Tally},
@@ -51,6 +51,21 @@ pub struct Limited {
     pub policy: Option<(u32, u64)>,
     /// When it is worth another try, in whole seconds.
     pub retry_after: u64,
+}
+
+/// What is to be said of a limit that concerns a request.
+#[derive(Debug)]
+pub struct LimitState {
+    /// Its name.
+    pub name: String,
+    /// Whose bucket it is.
+    pub key: String,
+    /// The rate, the burst, and what is left.
+    pub rate: Option<(Rate, u32, Decision)>,
+    /// Bytes in a second.
+    pub bandwidth: Option<u64>,
+    /// How many there are, and may be.
+    pub concurrent: Option<(u64, u32)>,
 }
 
 /// What the words of one table are for: the keys of what is counted differently must differ.
@@ -106,6 +121,31 @@ impl Limiter {
             }
         }
         Ok(grant)
+    }
+
+    /// The state of each limit that concerns a request. Takes nothing.
+    pub fn look(&self, facts: &Facts<'_>) -> Vec<LimitState> {
+        let segment = self.seat.segment();
+        let state = |(rule, key): (&LimitRule, BucketKey<'_>)| {
+            let decision = rule.rate.map(|limit| {
+                let word = segment.rates().peek(self.hash(rule, &key, Use::Rate)).unwrap_or(0);
+                (limit.burst().get(), limit.step(word, clock::now(), 0))
+            });
+            let what = if facts.connect { Use::Tunnels } else { Use::Requests };
+            LimitState {
+                name: rule.name.clone(),
+                key: key.to_string(),
+                rate: rule
+                    .written_rate
+                    .zip(decision)
+                    .map(|(written, (burst, decision))| (written, burst, decision)),
+                bandwidth: rule.bandwidth.map(Bandwidth::bytes_per_second),
+                concurrent: rule
+                    .concurrent(facts.connect)
+                    .map(|most| (segment.held(self.hash(rule, &key, what)), most.get())),
+            }
+        };
+        self.limits.concerning(facts).map(state).collect()
     }
 
     /// Takes one request from a bucket, if it has one.

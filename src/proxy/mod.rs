@@ -24,7 +24,7 @@ mod tunnel;
 mod upgrade;
 
 pub use account::{Account, ConnectionTicket, Crowd};
-pub use limiter::{BadStore, Grant, Limited, Limiter, Store};
+pub use limiter::{BadStore, Grant, LimitState, Limited, Limiter, Store};
 pub use live::{Kept, Live, LiveOptions};
 pub use login::{Login, LoginError};
 pub use response_body::{ProxyBody, ResponseBodyError};

@@ -26,6 +26,11 @@ impl Bandwidth {
         Self { bytes_per_second }
     }
 
+    /// How many.
+    pub const fn bytes_per_second(self) -> u64 {
+        self.bytes_per_second.get()
+    }
+
     /// The word after so many bytes have moved, and how long nobody may move any.
     pub fn charge(self, word: u64, now: Duration, bytes: u64) -> (u64, Duration) {
         let now = ticks(now);
