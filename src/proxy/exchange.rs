@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     /// What it may use, until it ends.
     grant: Grant,
     rule: Option<RuleName>,
+    /// The rule is one that would have refused it.
+    is_reported: bool,
     upstream: Option<SocketAddr>,
     reused: bool,
     upload: Option<Arc<Upload>>,
@@ -97,6 +99,7 @@ impl Exchange {
             user: None,
             grant: Grant::default(),
             rule: None,
+            is_reported: false,
             upstream: None,
             reused: false,
             upload: None,
@@ -162,7 +165,9 @@ impl Exchange {
 
     /// The policy let it pass.
     pub(super) fn permitted(&mut self, permit: &Permit) {
-        self.rule = Some(permit.rule.clone());
+        if !self.is_reported {
+            self.rule = Some(permit.rule.clone());
+        }
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
@@ -173,7 +178,11 @@ impl Exchange {
         let to = self.authority.as_ref().map(tracing::field::display);
         tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
         self.account.denied(rule);
-        self.rule = Some(rule.clone());
+        // The first would have ended it.
+        if !self.is_reported {
+            self.rule = Some(rule.clone());
+            self.is_reported = true;
+        }
     }
 
     /// A connection was made for it.

@@ -68,8 +68,8 @@ impl Login {
     pub fn new(file: &UsersFile, threads: usize, seat: Seat) -> Result<Self, LoginError> {
         Ok(Self {
             remembered: Remembered::new(MEMORY, MEMORIES)?,
+            verifiers: Verifiers::start(Users::new(&file.users), threads, &seat)?,
             guesses: Guesses::new(seat),
-            verifiers: Verifiers::start(Users::new(&file.users), threads)?,
         })
     }
 

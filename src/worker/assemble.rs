@@ -20,7 +20,7 @@ use crate::{
     upstream::PoolLimits,
 };
 
-/// So many passwords are verified at once by one that serves alone on its thread, and by one with many threads.
+/// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
 const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
 

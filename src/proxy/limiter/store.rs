@@ -2,9 +2,17 @@
 //!
 //! Must not know what a request is. One atomic script decides upon all buckets of a request, by the clock of Redis. One connection for
 //! each worker, on which calls do not wait for each other. A call has [`DEADLINE`]; without an answer by then, the caller
-//! decides by himself, and so does everybody for [`PATIENCE`], before there is another try.
+//! decides by himself. When that happens [`MISSES`] times in a row, or the connection fails, the store is away: so does
+//! everybody then, for [`PATIENCE`], before there is another try.
 
-use std::{fmt, sync::Mutex, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
 use tokio::{
@@ -16,6 +24,9 @@ use crate::{policy::rate_limit::Limit, shared_memory::Tally};
 
 /// A call, connecting included.
 const DEADLINE: Duration = Duration::from_millis(50);
+
+/// So many calls in a row without an answer: one may be late on a machine that is busy.
+const MISSES: u32 = 5;
 
 /// Between a failure and the next try.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +43,7 @@ pub struct Store {
     script: Script,
     state: watch::Sender<State>,
     failures: Tally,
+    misses: AtomicU32,
     /// Whether the log was told that it is away.
     is_away: Mutex<bool>,
 }
@@ -70,6 +82,7 @@ impl Store {
             script: Script::new(SCRIPT),
             state: watch::Sender::new(State::Idle(None)),
             failures,
+            misses: AtomicU32::new(0),
             is_away: Mutex::new(false),
         })
     }
@@ -91,7 +104,11 @@ impl Store {
                 None
             }
             Err(_) => {
-                self.failed("no answer within 50 ms");
+                if self.misses.fetch_add(1, Ordering::Relaxed) + 1 >= MISSES {
+                    self.failed("no answers within 50 ms");
+                } else {
+                    self.failures.add();
+                }
                 None
             }
         }
@@ -154,7 +171,11 @@ impl Store {
     }
 
     fn is_there(&self) {
-        if std::mem::take(&mut *self.is_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+        if self.misses.load(Ordering::Relaxed) > 0 {
+            self.misses.store(0, Ordering::Relaxed);
+        }
+        // Only who was away takes the lock for long enough to matter.
+        if std::mem::take(&mut *self.is_away.lock().unwrap_or_else(PoisonError::into_inner)) {
             tracing::info!("rate_limit.store is there again");
         }
     }
@@ -169,7 +190,7 @@ impl Store {
             }
             was_ready
         });
-        let mut is_away = self.is_away.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut is_away = self.is_away.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *is_away, true) {
             tracing::warn!(why, "rate_limit.store is away: this instance decides by itself");
         }
