@@ -7,16 +7,20 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant, timeout},
 };
 
@@ -25,8 +29,11 @@ use crate::{policy::rate_limit::Limit, shared_memory::Tally};
 /// A call, connecting included.
 const DEADLINE: Duration = Duration::from_millis(50);
 
-/// So many calls in a row without an answer: one may be late on a machine that is busy.
-const MISSES: u32 = 5;
+/// So many calls in a row without an answer: some may be late on a machine that is busy.
+const MISSES: u32 = 20;
+
+/// How often others have their turn at the deadline: who reads the connection, and who wakes whom it is for.
+const TURNS: usize = 3;
 
 /// Between a failure and the next try.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,6 +69,12 @@ pub(super) struct Refused {
     pub(super) retry_after: u64,
 }
 
+/// What becomes of a call; none is there where the store is known to be away.
+enum Called {
+    Answered(Option<RedisResult<Result<(), Refused>>>),
+    Late,
+}
+
 #[derive(Clone)]
 enum State {
     /// Nobody has asked yet, or it may be tried again from then on.
@@ -89,21 +102,21 @@ impl Store {
 
     /// Takes one from each of these buckets, or from none. None when the store does not say in time.
     pub(super) async fn take(&self, buckets: Vec<(String, Limit)>) -> Option<Result<(), Refused>> {
-        match timeout(DEADLINE, self.call(&buckets)).await {
-            Ok(Some(Ok(answer))) => {
+        match self.called(&buckets).await {
+            Called::Answered(Some(Ok(answer))) => {
                 self.is_there();
                 Some(answer)
             }
             // It is known to be away, and being tried again.
-            Ok(None) => {
+            Called::Answered(None) => {
                 self.failures.add();
                 None
             }
-            Ok(Some(Err(error))) => {
+            Called::Answered(Some(Err(error))) => {
                 self.failed(&error.to_string());
                 None
             }
-            Err(_) => {
+            Called::Late => {
                 if self.misses.fetch_add(1, Ordering::Relaxed) + 1 >= MISSES {
                     self.failed("no answers within 50 ms");
                 } else {
@@ -112,6 +125,22 @@ impl Store {
                 None
             }
         }
+    }
+
+    /// A call, and its deadline. What has come by then counts, also where this process was given no time to look at it: those
+    /// who read it are let have their turn first.
+    async fn called(&self, buckets: &[(String, Limit)]) -> Called {
+        let mut call = pin!(self.call(buckets));
+        if let Ok(answer) = timeout(DEADLINE, call.as_mut()).await {
+            return Called::Answered(answer);
+        }
+        for _ in 0..TURNS {
+            yield_now().await;
+            if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+                return Called::Answered(answer);
+            }
+        }
+        Called::Late
     }
 
     async fn call(&self, buckets: &[(String, Limit)]) -> Option<RedisResult<Result<(), Refused>>> {
