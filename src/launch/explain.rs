@@ -6,7 +6,7 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use http::Method;
@@ -43,7 +43,7 @@ pub(super) fn run(asked: &Explanation, loaded: &Loaded, memory: Option<Segment>)
 
 fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) -> Result<String, String> {
     let request = request(asked)?;
-    let client = asked.client.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let client = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let facts = Facts {
         client,
         client_is_local: is_local(client, settings),

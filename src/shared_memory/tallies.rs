@@ -96,8 +96,10 @@ impl Tally {
     /// Counts one more.
     pub fn add(&self) {
         let table = self.segment.tally_table();
-        let count =
-            table.places.get(self.place).map_or(&table.rest[usize::from(self.kind)], |place| &place.count);
+        let count = match table.places.get(self.place) {
+            Some(place) => &place.count,
+            None => &table.rest[usize::from(self.kind)],
+        };
         count.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn keep(
     seat: &Seat,
     old: Option<(&Settings, Kept)>,
 ) -> Result<Kept, AssembleError> {
-    let (old, had) = old.map_or((None, Kept::default()), |(old, had)| (Some(old), had));
+    let (old, had) = old.map_or_else(|| (None, Kept::default()), |(old, had)| (Some(old), had));
     let login = if old.is_some_and(|old| old.access.users_file == settings.access.users_file) {
         had.login
     } else {

@@ -25,6 +25,7 @@ mod framing;
 mod hop_by_hop;
 mod install;
 mod limits;
+mod lists;
 mod local_answers;
 mod logs;
 mod modes;
