@@ -75,7 +75,7 @@ enum Subcommands {
 /// A request that is to be explained.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct Explanation {
-    /// What is fetched, such as http://example.com/; https:// is a tunnel
+    /// What is fetched, such as `http://example.com/`; `https://` is a tunnel
     #[arg(value_name = "URL", required_unless_present = "connect")]
     pub url: Option<String>,
     /// A tunnel instead
