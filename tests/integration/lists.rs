@@ -72,8 +72,9 @@ fn clients_of_a_file_are_served(mode: Mode) {
 }
 
 fn a_hundred_thousand_names(mode: Mode) {
+    let count = at_full_size(20_000, 100_000);
     let list: String =
-        (0..100_000).map(|number| format!("host{number}.example{}.test\n", number % 977)).collect();
+        (0..count).map(|number| format!("host{number}.example{}.test\n", number % 977)).collect();
     let config = Config::new(mode).set("access.destinations.deny", vec!["@many"]).file("many", &list);
     let (proxy, origin) = (config.start(), Origin::ok());
     assert_eq!(get(&proxy, &origin, &format!("host{}.example{}.test", count - 1, (count - 1) % 977)), 403);
