@@ -318,7 +318,7 @@ fn respond(
     parts.version = Version::HTTP_11;
     exchange.respond(parts.status);
     if upload.is_some_and(|upload| upload.done_at().is_none()) {
-        connection.detach();
+        connection.detach(errand.live.body_idle);
     }
     let lease = Lease { connection, pool: Arc::clone(&errand.pool) };
     let body = ProxyBody::stream(incoming, lease, nominated, exchange, errand.wire, errand.live.body_idle);

@@ -76,6 +76,7 @@ pub(super) struct Lease {
 impl Lease {
     /// The exchange is complete: the next one may use the connection.
     pub(super) fn finish(self) {
+        self.connection.finish();
         self.pool.put(self.connection);
     }
 }

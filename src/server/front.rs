@@ -400,6 +400,8 @@ impl Front {
     fn wait_for_room<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let since = *self.write_waiting.get_or_insert_with(Instant::now);
         ready!(self.wire.poll_until(cx, since + self.options.body_idle));
+        // What it does not take is not kept for it in the kernel.
+        let _ = self.io.inner_mut().stream().set_zero_linger();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client took nothing for timeouts.body_idle",

@@ -107,6 +107,11 @@ impl Wire {
             }
             sleep.as_mut().reset(at);
         }
+        // A task that has had its turn is not told that its timer has fired, and a peer that sends without end takes every
+        // turn whole.
+        if !tokio::task::coop::has_budget_remaining() && Instant::now() >= at {
+            return Poll::Ready(());
+        }
         Poll::Pending
     }
 

@@ -12,7 +12,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -63,7 +63,7 @@ pub struct Connection<B: Body + 'static> {
     sender: SendRequest<B>,
     driver: Driver<B>,
     bell: Bell,
-    received: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     origin: Arc<Authority>,
     peer: std::net::SocketAddr,
     /// It was in the pool: the origin may have closed it at any time.
@@ -101,8 +101,8 @@ where
         origin: Arc<Authority>,
         options: &ConnectionOptions,
     ) -> Result<Self, hyper::Error> {
-        let received = Arc::new(AtomicU64::new(0));
-        let stream = OriginStream { stream: dialled.stream, received: Arc::clone(&received) };
+        let traffic = Arc::new(Traffic::default());
+        let stream = OriginStream { stream: Some(dialled.stream), traffic: Arc::clone(&traffic) };
         let (sender, driver) = http1::Builder::new()
             .allow_spaces_after_header_name_in_responses(true)
             .preserve_header_case(options.preserve_header_case)
@@ -114,7 +114,7 @@ where
             sender,
             driver: Driver { http: Some(Box::new(driver)), ended: false },
             bell: Bell::new(),
-            received,
+            traffic,
             origin,
             peer: dialled.peer,
             reused: false,
@@ -160,7 +160,8 @@ where
     /// Whatever ends the connection before the head is complete. There is no deadline in here. Dropping the
     /// future leaves the connection useless: drop it too.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendFailure<B>> {
-        let before = self.received.load(Ordering::Relaxed);
+        self.traffic.in_midst.store(true, Ordering::Relaxed);
+        let before = self.traffic.received.load(Ordering::Relaxed);
         let mut response = pin!(self.sender.try_send_request(request));
         let (bell, driver) = (&self.bell, &mut self.driver);
         let sent = poll_fn(|cx| {
@@ -173,7 +174,7 @@ where
         sent.map_err(|mut failure| SendFailure {
             unsent: failure.take_message(),
             error: failure.into_error(),
-            response_begun: self.received.load(Ordering::Relaxed) != before,
+            response_begun: self.traffic.received.load(Ordering::Relaxed) != before,
         })
     }
 
@@ -191,15 +192,28 @@ where
     }
 
     /// Lets the exchange go on in a task of its own, for one whose response has begun before its request has
-    /// ended: the request must move while the client takes nothing of the response. Such a connection is not kept.
-    pub fn detach(&mut self) {
+    /// ended: the request must move while the client takes nothing of the response. Such a connection is not kept. It ends
+    /// with the exchange, or when the origin has taken and sent nothing for about `patience` though there is something to be
+    /// taken.
+    pub fn detach(&mut self, patience: Duration) {
         if let Some(http) = self.driver.http.take() {
             self.driver.ended = true;
+            let traffic = Arc::clone(&self.traffic);
             tokio::spawn(async move {
-                // Its error reaches the exchange through the bodies.
-                let _ = http.await;
+                let mut http = pin!(http);
+                let is_done = tokio::select! {
+                    // Its error reaches the exchange through the bodies.
+                    ended = &mut http => ended.is_ok(),
+                    () = traffic.stands_still(patience) => false,
+                };
+                traffic.in_midst.store(!is_done, Ordering::Relaxed);
             });
         }
+    }
+
+    /// The response is complete.
+    pub fn finish(&self) {
+        self.traffic.in_midst.store(false, Ordering::Relaxed);
     }
 
     /// Whether a request can be sent on it: the last exchange is complete on both sides, the origin has not
@@ -216,7 +230,7 @@ where
             return None;
         }
         let parts = self.driver.http?.into_parts();
-        Some((parts.io.into_inner().stream, parts.read_buf))
+        Some((parts.io.into_inner().stream.take()?, parts.read_buf))
     }
 }
 
@@ -272,10 +286,64 @@ impl<B> fmt::Debug for SendFailure<B> {
     }
 }
 
-/// The socket, counting what it receives: the one sure sign that an origin has begun to answer.
+/// What has moved on a connection.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// Bytes from the origin: the one sure sign that it has begun to answer.
+    received: AtomicU64,
+    /// Bytes to the origin.
+    sent: AtomicU64,
+    /// The origin takes nothing at the moment.
+    is_full: AtomicBool,
+    /// An exchange has begun and is not complete.
+    in_midst: AtomicBool,
+}
+
+impl Traffic {
+    /// Ready when for about `patience` there was something to be sent and nothing has moved.
+    async fn stands_still(&self, patience: Duration) {
+        const LOOKS: u32 = 8;
+        let moved = || (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed));
+        let mut before = (moved(), 0);
+        while before.1 < LOOKS {
+            tokio::time::sleep(patience / LOOKS).await;
+            let now = moved();
+            let is_still = now == before.0 && self.is_full.load(Ordering::Relaxed);
+            before = (now, if is_still { before.1 + 1 } else { 0 });
+        }
+    }
+
+    fn note_sent(&self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(sent)) = polled {
+            self.sent.fetch_add(*sent as u64, Ordering::Relaxed);
+        }
+        self.is_full.store(polled.is_pending(), Ordering::Relaxed);
+    }
+}
+
+/// The socket, counting what moves.
 struct OriginStream {
-    stream: TcpStream,
-    received: Arc<AtomicU64>,
+    /// Taken when HTTP has ended on it.
+    stream: Option<TcpStream>,
+    traffic: Arc<Traffic>,
+}
+
+impl OriginStream {
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("HTTP has not ended"))
+    }
+}
+
+impl Drop for OriginStream {
+    /// An exchange that is dropped in its midst must not look complete, and what the origin has not taken of it is not to
+    /// wait for it in the kernel: the connection is reset.
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream
+            && self.traffic.in_midst.load(Ordering::Relaxed)
+        {
+            let _ = stream.set_zero_linger();
+        }
+    }
 }
 
 impl AsyncRead for OriginStream {
@@ -285,10 +353,10 @@ impl AsyncRead for OriginStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = self.stream().poll_read(cx, buf);
         let read = buf.filled().len() - before;
         if read > 0 {
-            self.received.fetch_add(read as u64, Ordering::Relaxed);
+            self.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -296,7 +364,9 @@ impl AsyncRead for OriginStream {
 
 impl AsyncWrite for OriginStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = self.stream().poll_write(cx, buf);
+        self.traffic.note_sent(&polled);
+        polled
     }
 
     fn poll_write_vectored(
@@ -304,7 +374,9 @@ impl AsyncWrite for OriginStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = self.stream().poll_write_vectored(cx, bufs);
+        self.traffic.note_sent(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -312,11 +384,11 @@ impl AsyncWrite for OriginStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream().poll_shutdown(cx)
     }
 }
 

@@ -27,6 +27,7 @@
 //! | `timeouts.response_head` | 504 | `http_response_timeout` | `timeouts::c72_origin_that_never_answers` |
 //! | `timeouts.response_head`, 1xx now and then | 504 | `http_response_timeout` | `bounds::c72_interim_responses_do_not_move_the_deadline` |
 //! | `timeouts.tunnel_idle` | close | none | `timeouts::idle_tunnel_ends` |
+//! | `timeouts.tunnel_idle`, a client that takes nothing | cut | none | `bounds::c71_tunnel_whose_client_takes_nothing_ends` |
 //! | `timeouts.half_close` | close | none | `timeouts::half_closed_tunnel_ends` |
 //! | endless: fields, one field, request line, method, empty lines | 431, 414, 400, close | `http_request_error` | `bounds::c71_endless_requests_end` |
 //! | endless: trailers, chunk extension, chunk size | 400, close | `http_request_error` | `bounds::c71_endless_requests_end` |
@@ -47,13 +48,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Config, Mode, Origin, Proxy, eventually, in_every_mode, pause, process};
+use crate::support::{Config, End, Mode, Origin, Proxy, eventually, in_every_mode, pause, process};
 
 in_every_mode! {
     c71_endless_requests_end,
     c71_endless_responses_end,
     c71_origin_that_takes_nothing_ends,
     c71_origin_that_answers_and_takes_nothing_ends,
+    c71_tunnel_whose_client_takes_nothing_ends,
     c71_two_thousand_slow_heads_are_answered,
     c71_what_is_sent_after_an_early_answer_is_read_for_a_while,
     c72_interim_responses_do_not_move_the_deadline,
@@ -244,16 +246,37 @@ fn c71_origin_that_answers_and_takes_nothing_ends(mode: Mode) {
         Ok(())
     });
     let files = process::open_files(worker);
-    let mut client = proxy.client();
-    client.send(origin.request("POST", "/", &["Content-Length: 100000000"]));
-    let sending = pour(&client);
-    let answer = client.answer();
-    assert!(answer.status() == 200 && !answer.body.complete, "{answer:?}");
-    proxy.access_line(|line| line["error"] == "http_response_timeout");
-    drop(client);
-    sending.join().unwrap();
-    eventually("both connections are closed", || (process::open_files(worker) <= files).then_some(()));
+    for count in 1..=5 {
+        let mut client = proxy.client();
+        client.send(origin.request("POST", "/", &["Content-Length: 100000000"]));
+        let sending = pour(&client);
+        let answer = client.answer();
+        assert!(answer.status() == 200 && !answer.body.complete, "{answer:?}");
+        let lines = proxy.access_lines_at_least(1 + count);
+        assert_eq!(lines[count]["error"], "http_response_timeout");
+        drop(client);
+        sending.join().unwrap();
+    }
+    eventually("all connections are closed", || (process::open_files(worker) <= files).then_some(()));
     expect_flat((worker, before));
+}
+
+fn c71_tunnel_whose_client_takes_nothing_ends(mode: Mode) {
+    let proxy = Config::new(mode).one_worker().set("timeouts.tunnel_idle", "400ms").start();
+    let size = warm(&proxy);
+    let origin = Origin::start(|conn| {
+        let part = many("y");
+        while conn.write(&part).is_ok() {}
+        Ok(())
+    });
+    let mut client = proxy.client();
+    client.tunnel(&origin.authority());
+    let line = proxy.access_line(|line| line["method"] == "CONNECT");
+    assert_eq!(line["close"], "tunnel_idle", "{line}");
+    expect_flat(size);
+    // What it has not taken by then is not kept for it.
+    assert_eq!(client.read_to_end().1, End::Reset);
+    eventually("the origin is let go", || origin.end_so_far(0));
 }
 
 fn c71_two_thousand_slow_heads_are_answered(mode: Mode) {
