@@ -25,10 +25,11 @@ use super::nameless;
 use super::{
     buckets::{HoldTable, RateTable},
     counters::Counters,
+    tallies::TallyTable,
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0002;
+const LAYOUT: u64 = 0x7266_7031_0000_0003;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -61,6 +62,7 @@ struct Padded(AtomicI64);
 struct Tables {
     rates: RateTable,
     holds: HoldTable,
+    tallies: TallyTable,
 }
 
 /// The memory of one instance.
@@ -182,6 +184,10 @@ impl Segment {
 
     pub(super) fn hold_table(&self) -> &HoldTable {
         &self.tables().holds
+    }
+
+    pub(super) fn tally_table(&self) -> &TallyTable {
+        &self.tables().tallies
     }
 
     fn tables(&self) -> &Tables {
