@@ -10,7 +10,10 @@ use std::{
 
 use clap::error::ErrorKind;
 
+#[cfg(not(unix))]
+use crate::control::notify::Notifier;
 use crate::{
+    admin::Doors,
     cli::{self, Command, Invocation},
     config::{self, Loaded, Problems, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
@@ -22,6 +25,7 @@ use crate::{control::privileges::PrivilegesError, supervisor::handover};
 
 #[cfg(unix)]
 mod ground;
+mod network;
 #[cfg(unix)]
 mod operate;
 
@@ -210,18 +214,22 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
             listeners.append(&mut listen(*address, 1, backlog)?);
         }
     }
-    #[cfg(unix)]
-    let socket = ground::socket(settings)?;
+    let doors = Doors {
+        network: network::network(&loaded)?,
+        #[cfg(unix)]
+        socket: ground::socket(settings)?,
+    };
     #[cfg(unix)]
     ground::settle(ground.identity.as_ref())?;
     let alone = worker::Alone {
         loaded,
         listeners,
         diagnostics,
-        #[cfg(unix)]
-        socket,
+        doors,
         #[cfg(unix)]
         notifier: ground.notifier,
+        #[cfg(not(unix))]
+        notifier: Notifier,
     };
     worker::run_alone(alone, || reload(sources))?;
     Ok(code::OK)
@@ -253,7 +261,8 @@ fn supervise(
                 Sockets::adopt(&loaded.settings, ground.inherited)
                     .map_err(|error| Failure::new(code::ADDRESS, error))?
             };
-            Start::Anew { sockets, socket: ground::socket(&loaded.settings)? }
+            let network = network::network(&loaded)?;
+            Start::Anew { sockets, doors: Doors { network, socket: ground::socket(&loaded.settings)? } }
         }
     };
     let notifier = ground.notifier;

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, num::NonZeroUsize};
 
-#[cfg(unix)]
 use http::StatusCode;
 use thiserror::Error;
 
@@ -87,7 +86,6 @@ impl Command {
     }
 }
 
-#[cfg(unix)]
 impl CommandError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
@@ -107,7 +105,6 @@ impl Outcome {
         }
     }
 
-    #[cfg(unix)]
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Continues(_) => StatusCode::ACCEPTED,

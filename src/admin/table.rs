@@ -117,7 +117,7 @@ fn duration(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{LastReload, Totals, WorkerState};
+    use crate::admin::{LastReload, Totals, Traffic, WorkerState};
 
     #[test]
     fn columns_are_aligned() {
@@ -151,6 +151,7 @@ mod tests {
             memory_bytes: 5 << 20,
             workers: vec![worker, empty],
             totals: Totals { restarts: 2, connections_active: 24, ..Totals::default() },
+            traffic: Traffic::default(),
         };
         let expected = "\
 rust-forward-proxy 0.1.0  pid 4710  multi_process  ready  up 1d1h  generation 2  on 127.0.0.1:8080, [::1]:8080

@@ -73,6 +73,7 @@ pub(super) const KEYS: &[&str] = &[
     "access_log.sample",
     "access_log.query",
     "admin.listen_addr",
+    "admin.host_names",
     "admin.socket_path",
 ];
 
@@ -97,8 +98,6 @@ pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("access_log.format", "json"),
     ("access_log.tunnel_interval", "null"),
     ("access_log.sample", "1.0"),
-    // The admin endpoint over TCP is not built: it is off, whatever its default will be.
-    ("admin.listen_addr", "null"),
 ];
 
 /// Variables with a short name.

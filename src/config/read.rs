@@ -1,7 +1,7 @@
 //! From the tree to [`Settings`]: every key with its default and what is accepted for it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     time::Duration,
@@ -19,9 +19,14 @@ use super::{
     tree::{Kind, Value},
     value::{destination, net_pattern},
 };
-use crate::net::filter::{NetPattern, NetSet};
+use crate::net::{
+    authority::Host,
+    filter::{NetPattern, NetSet},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Where operators may look unless something else is said.
+const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The shortest deadline that can be asked for.
@@ -333,7 +338,27 @@ fn admin(reader: &mut Reader<'_>) -> AdminSettings {
     if socket_path.is_some() && cfg!(not(unix)) {
         reader.problem("admin.socket_path", "this system has no unix sockets: only null is accepted");
     }
-    AdminSettings { socket_path }
+    AdminSettings {
+        listen_addr: reader.read(
+            "admin.listen_addr",
+            Some(ADMIN_ADDRESS),
+            |address| address.map_or_else(|| "null".into(), |address| quoted(&address.to_string())),
+            |value| match &value.kind {
+                Kind::Null => Ok(None),
+                _ => socket_address(value).map(Some).map_err(|accepted| format!("{accepted}, or null")),
+            },
+        ),
+        host_names: reader.list("admin.host_names", Vec::new(), |name| quoted(name), host_name),
+        socket_path,
+    }
+}
+
+/// The name of a host, as it stands in a `Host` field without its port.
+fn host_name(value: &Value) -> Result<String, String> {
+    match Host::parse(&text(value).unwrap_or_default()) {
+        Ok(Host::Name(name)) => Ok(name.trim_end_matches('.').to_owned()),
+        _ => Err("the name of a host, without a port, is accepted; addresses are answered anyway".into()),
+    }
 }
 
 fn path_or_null<'a>(
@@ -375,6 +400,14 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
         reader.contradiction(
             ["access_log.file", "logging.file"],
             format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
+        );
+    }
+    if let Some(admin) = settings.admin.listen_addr.filter(|admin| admin.port() != 0)
+        && settings.listen_addr.contains(&admin)
+    {
+        reader.contradiction(
+            ["admin.listen_addr", "listen_addr"],
+            format!("listen_addr and admin.listen_addr are both {admin}; two addresses are accepted"),
         );
     }
     if settings.group.is_some() && settings.user.is_none() {

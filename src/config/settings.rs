@@ -307,6 +307,10 @@ pub enum QueryLogging {
 /// The operator's endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
+    /// Where operators may look over TCP; none = it is off.
+    pub listen_addr: Option<SocketAddr>,
+    /// Names under which it may be asked there, lower case, besides addresses and `localhost`.
+    pub host_names: Vec<String>,
     /// The socket file on which commands are taken; none = it is off.
     pub socket_path: Option<PathBuf>,
 }

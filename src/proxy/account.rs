@@ -79,6 +79,10 @@ impl Account {
         self.seat.try_connection(limit).then(|| ConnectionTicket { seat: self.seat.clone() })
     }
 
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         self.seat.counters()
     }

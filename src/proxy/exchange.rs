@@ -26,6 +26,7 @@ use crate::{
         relay::{RelayCounts, RelayOutcome},
     },
     policy::verdict::RuleName,
+    shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
 
@@ -107,6 +108,11 @@ impl Exchange {
 
     pub(super) fn id(&self) -> RequestId {
         self.id
+    }
+
+    /// Where the numbers of this process are.
+    pub(super) fn seat(&self) -> &Seat {
+        self.account.seat()
     }
 
     pub(super) fn local(&self) -> SocketAddr {

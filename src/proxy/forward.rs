@@ -151,7 +151,7 @@ async fn connect(errand: &Errand, exchange: &mut Exchange) -> Result<Connection<
     let dialled = dialled.map_err(UpstreamError::from)?;
     exchange.dialled(&dialled);
     let origin = Arc::new(errand.origin.clone());
-    Connection::begin(dialled, origin, &errand.live.http)
+    Connection::begin(dialled, origin, &errand.live.http, exchange.seat().clone())
         .await
         .map_err(|error| UpstreamError::from(&error).into())
 }

@@ -32,6 +32,10 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     pub(super) fn answer(&mut self, ask: Ask) {
         let (command, answer) = match ask {
             Ask::Command(command, answer) => (command, answer),
+            Ask::Metrics(exposition, answer) => {
+                let _ = answer.send(self.metrics(exposition));
+                return;
+            }
             Ask::Status(answer) => {
                 // Nobody may wait any more.
                 let _ = answer.send(self.status());

@@ -4,7 +4,7 @@
 //! never falls. Invariant: no label takes a value that a client chooses, so the number of series is fixed by the program
 //! and its configuration.
 //!
-//! Not here yet, for nothing counts them: `denied_total`, `rate_limited_total`, `upstream_connections`.
+//! Not here yet, for nothing counts them: `denied_total`, `rate_limited_total`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -91,6 +91,12 @@ fn connections(page: &mut Page, counters: &[&Counters]) {
 }
 
 fn upstream(page: &mut Page, counters: &[&Counters]) {
+    let active = level(counters, |counters| &counters.upstream_active);
+    let idle = level(counters, |counters| &counters.upstream_idle);
+    let help = "Connections to origins that carry a request, and that are kept for the next; tunnels are not among them.";
+    page.family(metric::UPSTREAM_CONNECTIONS, Kind::Gauge, help)
+        .sample(&[("state", "active")], active)
+        .sample(&[("state", "idle")], idle);
     page.family(metric::UPSTREAM_CONNECTS, Kind::Counter, "Attempts to connect to origins.")
         .sample(&[("result", "success")], total(counters, |counters| &counters.upstream_connects))
         .sample(&[("result", "failure")], total(counters, |counters| &counters.upstream_connect_failures));

@@ -32,7 +32,11 @@ use tokio::{
     time::Instant,
 };
 
-use crate::net::{authority::Authority, dial::Dialled};
+use super::place::Place;
+use crate::{
+    net::{authority::Authority, dial::Dialled},
+    shared_memory::Seat,
+};
 
 /// How HTTP is read from origins.
 #[derive(Clone, Debug)]
@@ -52,6 +56,7 @@ pub struct Connection<B: Body + 'static> {
     received: Arc<AtomicU64>,
     origin: Arc<Authority>,
     peer: std::net::SocketAddr,
+    pub(super) place: Place,
     /// It was in the pool: the origin may have closed it at any time.
     pub(super) reused: bool,
     /// The framing of a response left doubts about what comes next on it.
@@ -77,7 +82,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Begins HTTP on a connection that was just dialled.
+    /// Begins HTTP on a connection that was just dialled, and counts it in `seat` as long as it lives.
     ///
     /// # Errors
     ///
@@ -86,6 +91,7 @@ where
         dialled: Dialled,
         origin: Arc<Authority>,
         options: &ConnectionOptions,
+        seat: Seat,
     ) -> Result<Self, hyper::Error> {
         let received = Arc::new(AtomicU64::new(0));
         let stream = OriginStream { stream: dialled.stream, received: Arc::clone(&received) };
@@ -102,6 +108,7 @@ where
             received,
             origin,
             peer: dialled.peer,
+            place: Place::in_use(seat),
             reused: false,
             retired: false,
             idle_since: Instant::now(),

@@ -83,7 +83,9 @@ where
                 kept.remove(at);
                 removed += 1;
             } else if may_reach(kept[at].peer()) {
-                found = Some(kept.remove(at));
+                let mut connection = kept.remove(at);
+                connection.place.change(false);
+                found = Some(connection);
                 removed += 1;
             }
         }
@@ -111,6 +113,7 @@ where
         }
         let was_empty = idle.total == 0;
         idle.total += 1;
+        connection.place.change(true);
         let kept = idle.origins.entry(Arc::clone(connection.origin())).or_default();
         let surplus = (kept.len() >= limits.max_idle_per_host).then(|| kept.remove(0));
         kept.push(connection);

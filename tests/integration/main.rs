@@ -9,6 +9,7 @@
 mod support;
 
 mod access;
+mod admin;
 mod auth;
 mod basics;
 mod big;

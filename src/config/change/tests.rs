@@ -48,7 +48,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
          forwarding: { via: off, client_address: delete, preserve_header_case: true }\n\
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], local_client_bypass: false }\n\
-         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n",
+         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { listen_addr: null, host_names: [a.test], socket_path: null }\n",
     );
     let built: Vec<_> =
         KEYS.iter().copied().filter(|key| UNBUILT.iter().all(|(unbuilt, _)| unbuilt != key)).collect();

@@ -116,7 +116,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
         ("access_log: { sample: 0.5 }", "access_log.sample"),
-        ("admin: { listen_addr: \"127.0.0.1:9901\" }", "admin.listen_addr"),
     ] {
         let all = problems(text, &[]);
         assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
