@@ -183,7 +183,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         forwarding,
         &new.forwarding,
         "forwarding",
-        ForwardingSettings { via, client_address, preserve_header_case }
+        ForwardingSettings { via, client_address, preserve_header_case, request_id_header }
     );
     section!(
         keys,
@@ -193,7 +193,13 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass }
     );
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
-    section!(keys, access_log, &new.access_log, "access_log", AccessLogSettings { file, query });
+    section!(
+        keys,
+        access_log,
+        &new.access_log,
+        "access_log",
+        AccessLogSettings { file, format, tunnel_interval, sample, query }
+    );
     section!(keys, admin, &new.admin, "admin", AdminSettings { listen_addr, host_names, socket_path });
     // The two lists of destinations are one level deeper in the file than in the settings.
     for key in &mut keys {

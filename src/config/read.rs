@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
+
 use super::{
     keys::UNBUILT,
     reader::{Reader, quoted, show_duration, socket_address, text, whole},
     settings::{
-        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, AdminSettings, ClientAddress,
-        DestinationPattern, DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings,
-        LogFormat, LoggingSettings, MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings,
-        SupervisionSettings, TimeoutsSettings, UpstreamSettings, Via,
+        AccessLogFormat, AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, AdminSettings,
+        ClientAddress, DestinationPattern, DnsSettings, Family, ForwardingSettings, LimitsSettings,
+        ListenSettings, LogFormat, LoggingSettings, MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings,
+        Settings, SupervisionSettings, TimeoutsSettings, UpstreamSettings, Via,
     },
     tree::{Kind, Value},
     value::{destination, net_pattern},
@@ -275,6 +277,30 @@ fn forwarding(reader: &mut Reader<'_>) -> ForwardingSettings {
         via,
         client_address: reader.choice("forwarding.client_address", ClientAddress::Off, &addresses),
         preserve_header_case: reader.bool("forwarding.preserve_header_case", false),
+        request_id_header: reader.read(
+            "forwarding.request_id_header",
+            None,
+            |name: &Option<HeaderName>| {
+                name.as_ref().map_or_else(|| "null".into(), |name| quoted(name.as_str()))
+            },
+            |value| match &value.kind {
+                Kind::Null => Ok(None),
+                _ => id_field(&text(value).unwrap_or_default()).map(Some),
+            },
+        ),
+    }
+}
+
+/// The name of a field that can hold an id: none that says something else to the next hop.
+fn id_field(name: &str) -> Result<HeaderName, String> {
+    let name: HeaderName =
+        name.parse().map_err(|_| "the name of a header field such as x-request-id, or null, is accepted")?;
+    let is_free = name.as_str().starts_with("x-") && !name.as_str().starts_with("x-forwarded")
+        || ["request-id", "correlation-id"].contains(&name.as_str());
+    if is_free {
+        Ok(name)
+    } else {
+        Err("a name that begins with x- (and not with x-forwarded), request-id, correlation-id or null is accepted".into())
     }
 }
 
@@ -328,7 +354,30 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
         Some(path) => AccessLogTarget::File(path),
     };
     let queries = [("keep", QueryLogging::Keep), ("redact", QueryLogging::Redact)];
-    AccessLogSettings { file, query: reader.choice("access_log.query", QueryLogging::Redact, &queries) }
+    let formats = [
+        ("json", AccessLogFormat::Json),
+        ("common", AccessLogFormat::Common),
+        ("combined", AccessLogFormat::Combined),
+        ("squid", AccessLogFormat::Squid),
+    ];
+    AccessLogSettings {
+        file,
+        format: reader.choice("access_log.format", AccessLogFormat::Json, &formats),
+        tunnel_interval: reader.duration_or_null("access_log.tunnel_interval", SECOND..=DAY),
+        sample: reader.read("access_log.sample", 1.0, |share| format!("{share:?}"), share),
+        query: reader.choice("access_log.query", QueryLogging::Redact, &queries),
+    }
+}
+
+/// A number from 0 to 1.
+fn share(value: &Value) -> Result<f64, String> {
+    let number = match &value.kind {
+        Kind::Int(number) => *number as f64,
+        Kind::Float(number) => *number,
+        _ => f64::NAN,
+    };
+    let accepted = || "a share from 0.0 (none) to 1.0 (all) is accepted".to_owned();
+    (0.0..=1.0).contains(&number).then_some(number).ok_or_else(accepted)
 }
 
 fn admin(reader: &mut Reader<'_>) -> AdminSettings {

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -21,8 +21,6 @@ use crate::{
 pub struct Account {
     seat: Seat,
     log: ArcSwap<AccessLog>,
-    /// Lines that the log has lost and that are counted.
-    dropped: AtomicU64,
     worker: Option<usize>,
     max_connections: AtomicU32,
 }
@@ -40,7 +38,6 @@ impl Account {
         Self {
             seat,
             log: ArcSwap::from_pointee(log),
-            dropped: AtomicU64::new(0),
             worker,
             max_connections: AtomicU32::new(max_connections),
         }
@@ -60,7 +57,6 @@ impl Account {
     /// Puts another access log in the place of this one, which is returned: what is still in its memory is to be flushed.
     #[must_use]
     pub fn replace_log(&self, log: AccessLog) -> Arc<AccessLog> {
-        self.dropped.store(0, Ordering::Relaxed);
         self.log.swap(Arc::new(log))
     }
 
@@ -79,7 +75,9 @@ impl Account {
         self.seat.try_connection(limit).then(|| ConnectionTicket { seat: self.seat.clone() })
     }
 
-    pub(super) fn seat(&self) -> &Seat {
+    /// Where the numbers of this process are.
+    #[must_use]
+    pub fn seat(&self) -> &Seat {
         &self.seat
     }
 
@@ -104,12 +102,12 @@ impl Account {
         }
         counters.bytes_in.fetch_add(record.bytes_in, Ordering::Relaxed);
         counters.bytes_out.fetch_add(record.bytes_out, Ordering::Relaxed);
-        let log = self.log.load();
-        log.write(record);
-        // The seat goes on counting when another worker has it.
-        let dropped = log.dropped();
-        let counted = self.dropped.fetch_max(dropped, Ordering::Relaxed);
-        counters.access_log_dropped.fetch_add(dropped.saturating_sub(counted), Ordering::Relaxed);
+        self.log.load().write(record);
+    }
+
+    /// An exchange goes on: writes a line of what it has come to.
+    pub(super) fn note(&self, record: &AccessRecord<'_>) {
+        self.log.load().write(record);
     }
 }
 

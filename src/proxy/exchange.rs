@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::settings::QueryLogging,
-    message::trace::RequestId,
+    message::trace::{RequestId, TraceParent},
     net::{
         authority::Authority,
         dial::Dialled,
@@ -60,6 +60,7 @@ pub(super) struct Exchange {
     close: &'static str,
     is_garbled: bool,
     route: Option<&'static str>,
+    trace: Option<TraceParent>,
 }
 
 /// How much is logged of what was no request, in bytes.
@@ -103,6 +104,7 @@ impl Exchange {
             close: "client",
             is_garbled: false,
             route: None,
+            trace: None,
         })
     }
 
@@ -123,10 +125,11 @@ impl Exchange {
         &self.name
     }
 
-    /// The request line was understood.
-    pub(super) fn requested(&mut self, method: Method, http10: bool) {
+    /// The request's head was understood.
+    pub(super) fn requested(&mut self, method: Method, http10: bool, trace: Option<TraceParent>) {
         self.method = Some(method);
         self.http10 = http10;
+        self.trace = trace;
     }
 
     /// Where it wants to go. `path` is the raw path and query, empty for a tunnel.
@@ -257,13 +260,18 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
+impl Exchange {
+    /// Its tunnel is open still: a line says what has passed so far.
+    pub(super) fn goes_on(&self) {
+        self.with_record("open", |record| self.account.note(record));
+    }
+
+    fn with_record(&self, close: &str, tell: impl FnOnce(&AccessRecord<'_>)) {
         let (bytes_in, bytes_out) = match &self.counts {
             Some(counts) => (counts.up(), counts.down()),
             None => (self.upload.as_ref().map_or(0, |upload| upload.bytes()), self.bytes_out),
         };
-        let record = AccessRecord {
+        tell(&AccessRecord {
             at: self.started_at,
             id: &self.id,
             worker: self.account.worker(),
@@ -289,9 +297,15 @@ impl Drop for Exchange {
             connect: self.connect,
             first_byte: self.first_byte,
             duration: self.started.elapsed(),
-            close: self.close,
-        };
-        self.account.close(&record, self.error, self.counts.is_some());
+            traceparent: self.trace.as_ref().map(TraceParent::as_str),
+            close,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.with_record(self.close, |record| self.account.close(record, self.error, self.counts.is_some()));
     }
 }
 

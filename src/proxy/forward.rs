@@ -188,6 +188,10 @@ fn prepare(
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
+    if let Some(name) = &live.request_id_header {
+        let id = HeaderValue::try_from(exchange.id().to_string()).expect("an id is letters and digits");
+        headers.insert(name.clone(), id);
+    }
     trace::mark_client(live.client_address, errand.wire.peer().ip(), &mut headers);
     live.name.sign(version_of(facts.http10), &mut headers);
     if let Some(upgrade) = &upgrade {

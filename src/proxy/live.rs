@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, Version};
 
 use crate::{
-    config::settings::{self, QueryLogging, Settings, Via},
+    config::settings::{self, AccessLogTarget, QueryLogging, Settings, Via},
     message::trace::{ClientAddress, Pseudonym},
     net::dial::Dialer,
     policy::Policy,
@@ -28,6 +28,8 @@ pub struct Live {
     pub(super) tunnel_idle: Duration,
     pub(super) half_close: Duration,
     pub(super) query: QueryLogging,
+    pub(super) tunnel_interval: Option<Duration>,
+    pub(super) request_id_header: Option<HeaderName>,
 }
 
 /// What is built by other rooms for a [`Live`].
@@ -77,6 +79,12 @@ impl Live {
             tunnel_idle: timeouts.tunnel_idle,
             half_close: timeouts.half_close,
             query: settings.access_log.query,
+            // Nobody would read the lines.
+            tunnel_interval: settings
+                .access_log
+                .tunnel_interval
+                .filter(|_| settings.access_log.file != AccessLogTarget::Off),
+            request_id_header: settings.forwarding.request_id_header.clone(),
         }
     }
 }

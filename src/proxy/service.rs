@@ -23,7 +23,7 @@ use crate::{
     message::{
         framing::Framing,
         target::{self, Scheme},
-        trace::{self, Hops},
+        trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
@@ -90,7 +90,7 @@ impl Service for Proxy {
         let Call { wire, head } = call;
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, &wire, &head);
-        exchange.requested(request.method().clone(), head.http10);
+        exchange.requested(request.method().clone(), head.http10, TraceParent::of(request.headers()));
         // What stands behind a request that is refused is read only where its end is known for sure.
         let form = Form::wanted(request.headers(), head.http10 || head.framing != Framing::None);
         let closing = Form { close: true, ..form };

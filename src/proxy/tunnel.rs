@@ -1,10 +1,10 @@
 //! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6).
 
-use std::sync::Arc;
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode, Version};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     error::ProxyError,
@@ -17,7 +17,7 @@ use crate::{
     net::{
         authority::Authority,
         dial::Reach,
-        relay::{self, RelayOptions},
+        relay::{self, RelayOptions, RelayOutcome},
     },
     server::{ClientIo, Wire},
     upstream::UpstreamError,
@@ -52,11 +52,31 @@ pub(super) async fn open(
 /// Joins the client's socket, once HTTP has ended on it, with `origin`; the exchange ends with them.
 pub(super) fn join(wire: &Wire, live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
-    let counts = exchange.tunnels();
+    let (counts, interval) = (exchange.tunnels(), live.tunnel_interval);
     wire.take_over(Box::new(move |client: ClientIo| {
         Box::pin(async move {
-            let outcome = relay::relay(client.stream, client.early, origin, early, options, &counts).await;
+            let relay = relay::relay(client.stream, client.early, origin, early, options, &counts);
+            let outcome = match interval {
+                None => relay.await,
+                // On the heap: tunnels of which no lines are written have no room for a timer.
+                Some(interval) => Box::pin(watched(relay, interval, &exchange)).await,
+            };
             exchange.tunnel_ended(&outcome);
         })
     }));
+}
+
+/// A relay of which a line is written so often while it runs.
+async fn watched(
+    relay: impl Future<Output = RelayOutcome>,
+    interval: Duration,
+    exchange: &Exchange,
+) -> RelayOutcome {
+    let mut relay = pin!(relay);
+    loop {
+        match timeout(interval, relay.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(_) => exchange.goes_on(),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    config::settings::{self, AccessLogTarget, Settings, Via},
+    config::settings::{self, Settings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
@@ -45,18 +45,14 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
+    let log = access_log(settings, &seat)?;
+    let account = Account::new(seat, log, worker, settings.limits.max_connections);
     let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
-pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError> {
-    match &settings.access_log.file {
-        AccessLogTarget::Off => Ok(AccessLog::off()),
-        AccessLogTarget::Stdout => AccessLog::to_stdout(),
-        AccessLogTarget::File(path) => AccessLog::to_file(path),
-    }
-    .map_err(AssembleError::AccessLog)
+pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, AssembleError> {
+    AccessLog::open(&settings.access_log, Some(seat.clone())).map_err(AssembleError::AccessLog)
 }
 
 pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {

@@ -115,13 +115,11 @@ fn what_is_not_built_is_refused_by_name() {
         ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
-        ("access_log: { sample: 0.5 }", "access_log.sample"),
     ] {
         let all = problems(text, &[]);
         assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
     }
-    let defaults =
-        "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\naccess_log: { sample: 1.0, format: json }\n";
+    let defaults = "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\n";
     assert!(load_text(defaults, &[]).is_ok());
 }
 

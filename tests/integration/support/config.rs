@@ -152,6 +152,11 @@ impl Config {
         self
     }
 
+    /// Where it will run.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(self) -> Proxy {
