@@ -25,7 +25,7 @@ use crate::{
         dial::Dialled,
         relay::{RelayCounts, RelayOutcome},
     },
-    policy::verdict::RuleName,
+    policy::{Permit, Refusal, RuleName},
     shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
@@ -144,9 +144,19 @@ impl Exchange {
         self.path = path;
     }
 
-    /// The policy let it pass by this rule.
-    pub(super) fn permitted(&mut self, rule: RuleName) {
-        self.rule = Some(rule);
+    /// The policy let it pass.
+    pub(super) fn permitted(&mut self, permit: &Permit) {
+        self.rule = Some(permit.rule.clone());
+        if let Some(refusal) = &permit.would_refuse {
+            self.would_refuse(refusal);
+        }
+    }
+
+    /// `access.mode` is `report`, or else it would end here.
+    fn would_refuse(&mut self, refusal: &Refusal) {
+        let to = self.authority.as_ref().map(tracing::field::display);
+        tracing::info!(client = %self.client, to, rule = %refusal.rule, "access.mode is report: would be refused");
+        self.rule = Some(refusal.rule.clone());
     }
 
     /// A connection was made for it.
@@ -158,10 +168,13 @@ impl Exchange {
         counters.dns_lookups.fetch_add(u64::from(dialled.dns.is_some()), Ordering::Relaxed);
     }
 
-    /// It goes out on a connection to `upstream`.
-    pub(super) fn reached(&mut self, upstream: SocketAddr, reused: bool) {
+    /// It goes out by `permit` on a connection to `upstream`.
+    pub(super) fn reached(&mut self, permit: &Permit, upstream: SocketAddr, reused: bool) {
         self.upstream = Some(upstream);
         self.reused = reused;
+        if let Some(refusal) = permit.would_refuse_address(upstream.ip()) {
+            self.would_refuse(&refusal);
+        }
         if reused {
             self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
         }

@@ -26,11 +26,12 @@ use super::{
 };
 use crate::{
     message::{
-        framing::{self, Framing},
+        framing::{self, Framing, ResponseFraming},
         hop_by_hop::{self, Upgrade},
         trace,
     },
-    net::{authority::Authority, dial::Reach},
+    net::authority::Authority,
+    policy::Permit,
     server::{RequestHead, Wire},
     upstream::{
         Connection, Pool, SendFailure, UpstreamError,
@@ -51,7 +52,7 @@ pub(super) struct Errand {
     pub(super) origin: Authority,
     /// In origin-form, as the origin gets it.
     pub(super) path: PathAndQuery,
-    pub(super) reach: Arc<Reach>,
+    pub(super) permit: Permit,
 }
 
 /// The request as the next hop gets it, and what is remembered of it.
@@ -95,19 +96,23 @@ async fn send(
         *prepared.request.extensions_mut() = parts.extensions;
         interim::pass_on(&mut prepared.request, errand, prepared.upload.as_ref());
     }
-    let pooled = errand.pool.take(&errand.origin, |peer| errand.reach.check(peer).is_ok());
+    let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
     };
     let mut repeated = false;
     loop {
-        exchange.reached(connection.peer(), connection.is_reused());
+        exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
         let Prepared { request, upload, upgrade } = prepared;
         let sent = send_on(&mut connection, request, upload.as_deref(), errand).await;
         let failure = match sent {
             Ok(response) => {
                 exchange.answered();
+                let framing = framing_of(&method, &response)?;
+                if !framing.reusable {
+                    connection.retire();
+                }
                 poll_fn(|cx| errand.wire.poll_interim_sent(cx)).await;
                 return Ok(Answered { response, connection, upload, upgrade });
             }
@@ -135,6 +140,18 @@ async fn send(
     }
 }
 
+/// How the response is framed. hyper is laxer: it passes `gzip, chunked`, and both lengths.
+fn framing_of(method: &Method, response: &Response<Incoming>) -> Result<ResponseFraming, UpstreamError> {
+    let fields = response.headers();
+    let lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    let codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let lines = lengths
+        .map(|value| (&b"content-length"[..], value.as_bytes()))
+        .chain(codings.map(|value| (&b"transfer-encoding"[..], value.as_bytes())));
+    framing::response_framing(method, response.status(), response.version(), lines)
+        .map_err(|_| UpstreamError::Malformed)
+}
+
 /// Why a request got no response: the client's body, or the origin.
 fn cause(error: &hyper::Error, upload: Option<&Upload>, wire: &Wire) -> ProxyError {
     if upload.is_some_and(Upload::is_too_large) {
@@ -147,8 +164,7 @@ fn cause(error: &hyper::Error, upload: Option<&Upload>, wire: &Wire) -> ProxyErr
 }
 
 async fn connect(errand: &Errand, exchange: &mut Exchange) -> Result<Connection<RequestBody>, ProxyError> {
-    let dialled = errand.live.dialer.dial(&errand.origin, &errand.reach).await;
-    let dialled = dialled.map_err(UpstreamError::from)?;
+    let dialled = errand.live.dial(&errand.origin, &errand.permit).await?;
     exchange.dialled(&dialled);
     let origin = Arc::new(errand.origin.clone());
     Connection::begin(dialled, origin, &errand.live.http, exchange.seat().clone())
@@ -292,15 +308,9 @@ fn respond(
     }
     let (mut parts, incoming) = response.into_parts();
     connection.learn(&parts.headers);
-    // hyper leaves both lengths in the map; RFC 9112 section 6.3: the transfer coding wins, and nothing behind is trusted.
-    let ambiguous = parts.headers.contains_key(header::TRANSFER_ENCODING)
-        && parts.headers.contains_key(header::CONTENT_LENGTH);
     let received = parts.version;
     let nominated = hop_by_hop::strip_response(&mut parts.headers);
     framing::drop_forbidden_lengths(parts.status, &mut parts.headers);
-    if ambiguous {
-        connection.retire();
-    }
     errand.live.name.sign(received, &mut parts.headers);
     if errand.head.http10 {
         // Our own version is 1.1, but this client did not say that it knows persistent connections (RFC 9112 section 9.3).

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Version};
 
+use super::error::ProxyError;
 use crate::{
     config::settings::{self, AccessLogTarget, QueryLogging, Settings, Via},
     message::trace::{ClientAddress, Pseudonym},
-    net::dial::Dialer,
-    policy::Policy,
+    net::{
+        authority::Authority,
+        dial::{DialError, Dialer, Dialled},
+    },
+    policy::{Permit, Policy},
     upstream::ConnectionOptions,
 };
 
@@ -86,6 +90,17 @@ impl Live {
                 .filter(|_| settings.access_log.file != AccessLogTarget::Off),
             request_id_header: settings.forwarding.request_id_header.clone(),
         }
+    }
+
+    /// A connection to `origin`, at an address that `permit` lets be reached.
+    pub(super) async fn dial(&self, origin: &Authority, permit: &Permit) -> Result<Dialled, ProxyError> {
+        self.dialer.dial(origin, &permit.reach).await.map_err(|error| {
+            let mut answer = ProxyError::from(&error);
+            if let DialError::Prohibited { pattern, .. } = &error {
+                answer.rule = Some(self.policy.address_rule(pattern));
+            }
+            answer
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Origin-form on the proxy's port is never forwarded: whoever sends it has taken the proxy for a web server.
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderName, Method, Response, StatusCode};
 
 use super::{
     error::{Blame, ProxyError},
@@ -10,7 +10,7 @@ use super::{
     respond::{self, Form},
     response_body::ProxyBody,
 };
-use crate::telemetry::names::ProxyErrorType;
+use crate::{message::trace::may_be_reflected, telemetry::names::ProxyErrorType};
 
 /// Answers a request for `path` of the proxy itself.
 pub(super) fn answer(
@@ -51,13 +51,10 @@ pub(super) fn options(exchange: Box<Exchange>, form: Form) -> Response<ProxyBody
 
 /// Answers `TRACE` that ends here: the request as it was received, without what is secret in it (RFC 9110 section 9.3.8).
 pub(super) fn trace(exchange: Box<Exchange>, raw: &[u8], form: Form) -> Response<ProxyBody> {
-    const SECRET: [&[u8]; 4] = [b"authorization:", b"proxy-authorization:", b"cookie:", b"set-cookie:"];
     let mut text = Vec::with_capacity(raw.len());
     for line in raw.split_inclusive(|byte| *byte == b'\n') {
-        let secret = SECRET
-            .iter()
-            .any(|name| line.len() >= name.len() && line[..name.len()].eq_ignore_ascii_case(name));
-        if !secret {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or(line);
+        if HeaderName::from_bytes(name).map_or(true, |name| may_be_reflected(&name)) {
             text.extend_from_slice(line);
         }
     }

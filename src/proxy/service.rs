@@ -98,7 +98,7 @@ impl Service for Proxy {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(origin.clone()), Bytes::new());
                 match decide(&live, &wire, request.method(), &origin, &mut exchange) {
-                    Ok(permit) => tunnel::open(&wire, &live, &origin, &permit.reach, exchange, closing).await,
+                    Ok(permit) => tunnel::open(&wire, &live, &origin, &permit, exchange, closing).await,
                     Err(error) => respond::failure(exchange, &error, closing),
                 }
             }
@@ -130,7 +130,7 @@ impl Service for Proxy {
                     Err(error) => return respond::failure(exchange, &error, closing),
                 };
                 let pool = Arc::clone(&self.pool);
-                let errand = Errand { pool, live, wire, head, origin: authority, path, reach: permit.reach };
+                let errand = Errand { pool, live, wire, head, origin: authority, path, permit };
                 pass(errand, request, exchange, form).await
             }
         }
@@ -194,12 +194,8 @@ fn decide(
         user: None,
     };
     let permit = live.policy.decide(&facts)?;
-    exchange.permitted(permit.rule.clone());
+    exchange.permitted(&permit);
     exchange.routed("direct");
-    if let Some(refusal) = &permit.would_refuse {
-        tracing::info!(client = %wire.peer(), to = %authority, rule = %refusal.rule, "access.mode is report: would be refused");
-        exchange.permitted(refusal.rule.clone());
-    }
     Ok(permit)
 }
 

@@ -7,7 +7,6 @@ use http::{Response, StatusCode, Version};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    error::ProxyError,
     exchange::Exchange,
     live::Live,
     respond::{self, Form},
@@ -16,11 +15,10 @@ use super::{
 use crate::{
     net::{
         authority::Authority,
-        dial::Reach,
         relay::{self, RelayOptions, RelayOutcome},
     },
+    policy::Permit,
     server::{ClientIo, Wire},
-    upstream::UpstreamError,
 };
 
 /// Dials `origin`, and answers 200 only when it is there.
@@ -28,19 +26,16 @@ pub(super) async fn open(
     wire: &Wire,
     live: &Arc<Live>,
     origin: &Authority,
-    reach: &Reach,
+    permit: &Permit,
     mut exchange: Box<Exchange>,
     form: Form,
 ) -> Response<ProxyBody> {
-    let dialled = match live.dialer.dial(origin, reach).await {
+    let dialled = match live.dial(origin, permit).await {
         Ok(dialled) => dialled,
-        Err(error) => {
-            let error = ProxyError::from(UpstreamError::from(error));
-            return respond::failure(exchange, &error, form);
-        }
+        Err(error) => return respond::failure(exchange, &error, form),
     };
     exchange.dialled(&dialled);
-    exchange.reached(dialled.peer, false);
+    exchange.reached(permit, dialled.peer, false);
     exchange.answered();
     exchange.respond(StatusCode::OK);
     let mut response = Response::new(ProxyBody::Empty);

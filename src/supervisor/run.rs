@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, time::Duration};
 use tokio::{
     runtime::Builder,
     sync::mpsc::unbounded_channel,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// How often time passes for the fleet.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a signal that is here already takes to be heard: one turn of the runtime.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long an operator's answers may still be written when everything else has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -96,8 +99,16 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
             () = due(&mut watchdog) => launcher.audience.notifier().alive(),
             answer = launcher.succession.answer() => launcher.asked(answer),
         }
-        if launcher.succession.is_due() && launcher.fleet.is_calm() {
-            launcher.hand_over(&mut told, &server).await;
+        if launcher.may_hand_over() {
+            // From here on signals wait for whoever is there afterwards. What has come already may change everything.
+            signals::hold()?;
+            while let Ok(signal) = timeout(MOMENT, signals.next()).await {
+                launcher.obey(signal);
+            }
+            if launcher.may_hand_over() {
+                launcher.hand_over(&mut told, &server).await;
+            }
+            signals::release()?;
         }
         if let Some(ending) = launcher.fleet.ending() {
             break ending;

@@ -29,7 +29,6 @@ use crate::{
         Loaded, Problems,
         change::{self, Change},
     },
-    control::signals,
 };
 
 /// How long a new binary may take to look at the configuration.
@@ -53,7 +52,7 @@ pub(super) enum Succession {
 }
 
 impl Succession {
-    pub(super) fn is_due(&self) -> bool {
+    fn is_due(&self) -> bool {
         matches!(self, Self::Due(_))
     }
 
@@ -110,7 +109,13 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         }
     }
 
-    /// Puts the new binary in the place of this one. Returns when that is not possible, or not yet.
+    /// Whether the new binary can be put in the place of this one now.
+    pub(super) fn may_hand_over(&self) -> bool {
+        self.succession.is_due() && self.fleet.is_calm()
+    }
+
+    /// Puts the new binary in the place of this one. Returns when that is not possible, or not yet. Signals have to be
+    /// held ([`crate::control::signals::hold`]), so that none is lost with this program.
     pub(super) async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, server: &Server) {
         let Succession::Due(answers) = mem::take(&mut self.succession) else { return };
         // Whoever waits is sent to ask the successor.
@@ -216,13 +221,11 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let execute = || -> io::Result<()> {
             let file = handover::write(&will)?;
             handover::pass_on(&kept, true)?;
-            signals::hold()?;
             let mut command = self.origin.succeeding();
             Err(command.env(handover::VARIABLE, handover::number(&file).to_string()).exec())
         };
         let error = execute().err().unwrap_or_else(|| io::Error::other("nothing happened"));
         // The old program goes on as if nothing had been.
-        let _ = signals::release();
         let _ = handover::pass_on(&kept, false);
         error
     }

@@ -12,6 +12,8 @@ in_every_mode! {
     allowed_destinations_are_exceptions,
     one_allowed_address_of_several_is_dialled,
     report_mode_refuses_nothing,
+    report_mode_tells_of_addresses,
+    addresses_are_refused_by_their_rule,
 }
 
 fn other(proxy: &Proxy) -> Client {
@@ -127,4 +129,47 @@ fn report_mode_refuses_nothing(mode: Mode) {
     proxy.client().tunnel(&echo.authority());
     let line = proxy.access_line(|line| line["status"] == 200);
     assert!(line["rule"].is_string(), "what would have been refused is told: {line}");
+}
+
+/// A proxy for which `intra.test` is a name of this host that is not to be reached.
+fn with_intra(mode: Mode, access_mode: &str, tunnels_to: u16) -> (Proxy, NameServer) {
+    let names = NameServer::with_loopback("intra.test");
+    let proxy = Config::new(mode)
+        .set("access.mode", access_mode)
+        .set("access.local_client_bypass", false)
+        .set("access.connect_ports", vec![tunnels_to])
+        .set("access.destinations.deny", vec!["loopback"])
+        .set("dns.servers", names.servers())
+        .start();
+    (proxy, names)
+}
+
+fn report_mode_tells_of_addresses(mode: Mode) {
+    let (origin, echo) = (Origin::ok(), Origin::echo());
+    let (proxy, _names) = with_intra(mode, "report", echo.port());
+    let authority = format!("intra.test:{}", origin.port());
+    let mut client = proxy.client();
+    // The second time on a connection that is kept.
+    for count in 1..=2 {
+        client.send(head(&[format!("GET http://{authority}/ HTTP/1.1"), format!("Host: {authority}")]));
+        client.answer().expect_ok("ok");
+        let lines = proxy.access_lines_at_least(count);
+        assert_eq!(lines[count - 1]["rule"], "access.destinations.deny[loopback]", "{lines:?}");
+    }
+    proxy.client().tunnel(&format!("intra.test:{}", echo.port()));
+    let line = proxy.access_line(|line| line["method"] == "CONNECT");
+    assert_eq!(line["rule"], "access.destinations.deny[loopback]", "{line}");
+    assert_eq!(proxy.log_lines("would be refused").len(), 3, "{}", proxy.log());
+}
+
+fn addresses_are_refused_by_their_rule(mode: Mode) {
+    let origin = Origin::ok();
+    let (proxy, _names) = with_intra(mode, "enforce", 443);
+    let authority = format!("intra.test:{}", origin.port());
+    proxy
+        .exchange(head(&[format!("GET http://{authority}/ HTTP/1.1"), format!("Host: {authority}")]))
+        .expect_error(502, "destination_ip_prohibited");
+    let line = proxy.access_line(|line| line["status"] == 502);
+    assert_eq!(line["rule"], "access.destinations.deny[loopback]", "{line}");
+    assert_eq!(origin.connections(), 0);
 }

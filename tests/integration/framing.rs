@@ -164,6 +164,18 @@ fn c35_bad_lengths_in_responses_are_bad_gateways(mode: Mode) {
         let lines = proxy.access_lines_at_least(number + 1);
         assert_eq!(lines[number]["error"], "http_protocol_error");
     }
+    // So are codings that would be passed on undone, or that an HTTP/1.0 origin cannot mean.
+    let codings = ["1.1 gzip, chunked", "1.1 chunked, chunked", "1.1 xchunked", "1.1 gzip", "1.0 chunked"];
+    for coding in codings {
+        let (version, coding) = coding.split_once(' ').unwrap();
+        let origin = Origin::answering(format!(
+            "HTTP/{version} 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        ));
+        let answer = proxy.exchange(origin.get("/", &[]));
+        assert_eq!(answer.status(), 502, "{version} {coding:?}: {answer:?}");
+        answer.expect_error(502, "http_protocol_error");
+        origin.end_of(0);
+    }
     let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello");
     let answer = proxy.exchange(origin.get("/", &[]));
     if answer.status() == 200 {

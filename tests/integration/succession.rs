@@ -171,13 +171,16 @@ fn a_spoilt_file_keeps_the_old_launcher() {
 
 #[test]
 fn signals_that_come_meanwhile_are_not_lost() {
-    let mut proxy = config().start();
-    proxy.serving_all(3);
-    replace(&proxy, None);
-    proxy.signal(Signal::SIGUSR2);
-    proxy.log_line("takes over");
-    proxy.signal(Signal::SIGTERM);
-    assert_eq!(proxy.wait_exit(crate::support::PATIENCE).code(), Some(0), "{}", proxy.log());
+    // While the new binary is asked, and while it is put in the place of the old one.
+    for moment in ["it is asked", "takes over"] {
+        let mut proxy = config().start();
+        proxy.serving_all(3);
+        replace(&proxy, None);
+        proxy.signal(Signal::SIGUSR2);
+        proxy.log_line(moment);
+        proxy.signal(Signal::SIGTERM);
+        assert_eq!(proxy.wait_exit(crate::support::PATIENCE).code(), Some(0), "{moment}: {}", proxy.log());
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Real sockets, an instance that says what it was asked.
+//! The server over a real socket: what operators send, and what they must not be able to do.
 
 use std::{
     io::{Read, Write},

@@ -1,3 +1,5 @@
+//! Which change of the configuration can be swapped, rolls, or is refused.
+
 use super::*;
 use crate::config::{
     keys::{KEYS, UNBUILT},

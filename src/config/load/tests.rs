@@ -1,3 +1,5 @@
+//! Files, variables and flags together: what wins, and what is refused in which words.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Texts and the trees that come of them, lines included.
+
 use super::*;
 
 fn parsed(text: &str) -> (Value, String) {

@@ -1,3 +1,5 @@
+//! Dialling: which address is taken, which is refused, and what a failure is called.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use socket2::{Domain, Socket, Type};

@@ -1,3 +1,5 @@
+//! Tables of addresses, in all their embeddings, against the sets.
+
 use super::*;
 
 fn ip(text: &str) -> IpAddr {

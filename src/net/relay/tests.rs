@@ -1,3 +1,5 @@
+//! Both directions over real sockets: ends, deadlines, counts.
+
 use std::{mem::size_of_val, sync::Arc};
 
 use tokio::{

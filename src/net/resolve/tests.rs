@@ -1,3 +1,5 @@
+//! Names against a scripted name server.
+
 use std::{collections::HashMap, fs, future::poll_fn, path::PathBuf, sync::Mutex};
 
 use tokio::{net::UdpSocket, task::JoinHandle, time::timeout};
