@@ -126,7 +126,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     };
     #[cfg(unix)]
     match command {
-        Command::Ask(command) => return operate::command(*command, &sources),
+        Command::Ask(command) => return operate::command(command, &sources),
         Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
         _ => {}
     }
@@ -332,6 +332,9 @@ mod assigned {
         ground::settle(ground::identity(settings)?.as_ref())?;
         let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
             .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+        if let Some(level) = &assignment.log_level {
+            diagnostics.wish_level(Some(level)).map_err(|error| broken(&error))?;
+        }
         let memory = channel.descriptors(1).pop().map(File::from);
         let memory = memory.ok_or_else(|| broken(&"there is no memory with it"))?;
         let segment = Segment::open(&memory).map_err(|error| broken(&error))?;

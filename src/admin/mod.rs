@@ -24,7 +24,7 @@ pub mod table;
 mod traffic;
 
 pub use ask::{Ask, Asks, Desk, desk};
-pub use command::{Command, CommandError, Outcome};
+pub use command::{Command, CommandError, LevelWish, Outcome};
 pub use host_names::HostNames;
 pub use network::Network;
 pub use server::{Doors, Server};

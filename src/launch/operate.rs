@@ -20,7 +20,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Has the instance carry out `command`, says how that went.
-pub(super) fn command(command: Command, sources: &Sources) -> Result<u8, Failure> {
+pub(super) fn command(command: &Command, sources: &Sources) -> Result<u8, Failure> {
     match client::command(&socket(sources)?, command) {
         Ok(Outcome::Done(text)) => say(&format!("{text}\n")),
         Ok(outcome @ Outcome::Continues(_)) => Err(Failure::new(code::FAILURE, outcome.text())),

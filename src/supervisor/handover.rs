@@ -41,6 +41,7 @@ pub fn version() -> String {
 pub(super) struct Will {
     pub(super) version: String,
     pub(super) configuration: Configuration,
+    pub(super) log_level: Option<String>,
     /// `runtime.process_count`, which says less than how many there are.
     pub(super) process_count: usize,
     pub(super) addresses: Vec<SocketAddr>,

@@ -116,6 +116,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     fn inherit(estate: Estate, heir: Heir<L>, events: UnboundedSender<Event>) -> io::Result<(Self, Doors)> {
         let Heir { loaded, mut configuration, origin, diagnostics, notifier, load } = heir;
         let Estate { will, memory, sockets, admin, network, channels } = estate;
+        // A program that does not know the level logs as its configuration says.
+        let _ = diagnostics.wish_level(will.log_level.as_deref());
         let now = Instant::now();
         let settings = &loaded.settings;
         let old = will.configuration;
@@ -286,6 +288,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             seat,
             listeners: self.sockets.addresses().to_vec(),
             sockets: sockets.len(),
+            log_level: self.diagnostics.wished_level(),
             configuration: self.configuration.clone(),
         };
         match self.origin.spawn(life, assignment, &self.memory, sockets, &self.events) {
@@ -302,7 +305,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         }
     }
 
-    fn tell(&self, life: Life, order: Order) {
+    pub(super) fn tell(&self, life: Life, order: Order) {
         self.tell_with(life, order, Vec::new());
     }
 

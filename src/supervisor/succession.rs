@@ -200,6 +200,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let will = Will {
             version: handover::version(),
             configuration: self.configuration.clone(),
+            log_level: self.diagnostics.wished_level(),
             process_count: self.loaded.settings.runtime.process_count.get(),
             addresses: self.sockets.addresses().to_vec(),
             are_shared: self.sockets.are_shared(),

@@ -19,6 +19,7 @@ use crate::{
     control::{notify::Notifier, signals::Signal},
     shared_memory::Seat,
     telemetry::{
+        diagnostics::Diagnostics,
         memory,
         metrics::{self, Instance},
         process::Processes,
@@ -38,6 +39,7 @@ pub(super) struct Facts {
     pub(super) mode: Mode,
     pub(super) listeners: Vec<SocketAddr>,
     pub(super) seat: Seat,
+    pub(super) diagnostics: Diagnostics,
     pub(super) shutdown_timeout: Duration,
 }
 
@@ -123,6 +125,7 @@ impl Office {
             }
         };
         let outcome = match command {
+            Command::LogLevel(wish) => wish.carry_out(&self.facts.diagnostics),
             Command::Reload if self.is_stopping => Outcome::Failed("the instance is stopping".into()),
             Command::Reload => {
                 self.reload = Some(answer);

@@ -80,6 +80,7 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
             mode: settings.runtime.mode,
             listeners: addresses.clone(),
             seat: seat.clone(),
+            diagnostics: diagnostics.clone(),
             shutdown_timeout: settings.supervision.shutdown_timeout,
         };
         let office = Office::open(facts, doors, notifier)?;
@@ -123,7 +124,7 @@ pub fn run_assigned(
     let runtime = single()?;
     let (assembled, overseer) = {
         let _inside = runtime.enter();
-        let overseer = super::overseer::Launcher::new(channel, load)?;
+        let overseer = super::overseer::Launcher::new(channel, diagnostics.clone(), load)?;
         (assemble(&loaded.settings, &addresses, seat, Some(index))?, overseer)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);

@@ -75,8 +75,8 @@ fn raw(path: &PathBuf, request: &str) -> String {
 async fn the_client_gets_what_the_instance_says() {
     let (_folder, path, server) = served();
     let asked = tokio::task::spawn_blocking(move || {
-        assert_eq!(client::command(&path, Command::Restart).unwrap(), Outcome::Done("/restart".into()));
-        let refused = client::command(&path, Command::Reload).unwrap();
+        assert_eq!(client::command(&path, &Command::Restart).unwrap(), Outcome::Done("/restart".into()));
+        let refused = client::command(&path, &Command::Reload).unwrap();
         assert_eq!(refused, Outcome::Invalid("one\ntwo".into()));
         let (told, json) = client::status(&path).unwrap();
         assert_eq!(told, status(false));
