@@ -20,6 +20,7 @@ mod connect;
 mod dns;
 mod drain;
 mod errors;
+mod exactness;
 mod framing;
 mod hop_by_hop;
 mod install;
