@@ -85,7 +85,7 @@ impl Account {
         self.seat.counters()
     }
 
-    /// An exchange has ended: counts it and writes its line.
+    /// An exchange has ended: counts it and writes its line. Its bytes were counted as they passed.
     pub(super) fn close(&self, record: &AccessRecord<'_>, error: Option<ProxyErrorType>, was_tunnel: bool) {
         let counters = self.counters();
         if let Some(status) = record.status {
@@ -100,8 +100,6 @@ impl Account {
         } else {
             counters.durations.add(u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX));
         }
-        counters.bytes_in.fetch_add(record.bytes_in, Ordering::Relaxed);
-        counters.bytes_out.fetch_add(record.bytes_out, Ordering::Relaxed);
         self.log.load().write(record);
     }
 

@@ -202,11 +202,20 @@ impl Exchange {
 
     pub(super) fn count_out(&mut self, bytes: u64) {
         self.bytes_out += bytes;
+        self.account.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// It goes on as a tunnel, whose bytes are counted here.
     pub(super) fn tunnels(&mut self) -> Arc<RelayCounts> {
-        let counts = Arc::new(RelayCounts::default());
+        let (up, down) = (self.seat().clone(), self.seat().clone());
+        let counts = Arc::new(RelayCounts::metered(
+            Box::new(move |bytes| {
+                up.counters().bytes_in.fetch_add(bytes, Ordering::Relaxed);
+            }),
+            Box::new(move |bytes| {
+                down.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
+            }),
+        ));
         self.counts = Some(Arc::clone(&counts));
         self.close = "drain";
         let counters = self.account.counters();

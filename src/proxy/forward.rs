@@ -220,7 +220,8 @@ fn prepare(
             return Err(ProxyError::too_large());
         }
         (_, Some(incoming)) => {
-            let (body, upload) = RequestBody::stream(incoming, live.max_body_size, !expects);
+            let (body, upload) =
+                RequestBody::stream(incoming, live.max_body_size, !expects, exchange.seat().clone());
             exchange.uploads(Arc::clone(&upload));
             (body, Some(upload))
         }

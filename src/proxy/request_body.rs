@@ -18,10 +18,13 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::shared_memory::Seat;
+
 /// What is known of a request body while it is sent.
 #[derive(Debug)]
 pub(super) struct Upload {
     bytes: AtomicU64,
+    seat: Seat,
     /// Closed while `Expect: 100-continue` holds the body back.
     gate_open: AtomicBool,
     /// The next byte has to come from the client, not from us.
@@ -37,8 +40,9 @@ struct Progress {
 }
 
 impl Upload {
-    fn new(gate_open: bool) -> Self {
+    fn new(gate_open: bool, seat: Seat) -> Self {
         Self {
+            seat,
             bytes: AtomicU64::new(0),
             gate_open: AtomicBool::new(gate_open),
             waits_for_client: AtomicBool::new(false),
@@ -117,8 +121,9 @@ pub(super) enum RequestBody {
 
 impl RequestBody {
     /// A body that is sent on as it comes, up to `limit` bytes (0 = no limit), at once or when the gate is opened.
-    pub(super) fn stream(incoming: Incoming, limit: u64, gate_open: bool) -> (Self, Arc<Upload>) {
-        let upload = Arc::new(Upload::new(gate_open));
+    /// Its bytes are counted in `seat` as they pass.
+    pub(super) fn stream(incoming: Incoming, limit: u64, gate_open: bool, seat: Seat) -> (Self, Arc<Upload>) {
+        let upload = Arc::new(Upload::new(gate_open, seat));
         let left = if limit == 0 { u64::MAX } else { limit };
         (Self::Stream { incoming, upload: Arc::clone(&upload), left }, upload)
     }
@@ -156,6 +161,7 @@ impl Body for RequestBody {
             };
             *left = rest;
             upload.bytes.fetch_add(size, Ordering::Relaxed);
+            upload.seat.counters().bytes_in.fetch_add(size, Ordering::Relaxed);
         }
         upload.mark(incoming.is_end_stream());
         Poll::Ready(Some(Ok(frame)))

@@ -52,20 +52,21 @@ fn what_passed_is_in_the_metrics(mode: Mode) {
     proxy.exchange("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut tunnel = proxy.client();
     tunnel.tunnel(&echo.authority());
+    tunnel.send("hello");
+    tunnel.read_exact(5);
+    // Nine times `ok`, and what has passed through the tunnel so far.
     let page = eventually("all is counted", || {
         let page = metrics(&proxy);
         (page["forward_proxy_requests_total{method=\"GET\",code=\"2xx\"}"] == 9.0
-            && page["forward_proxy_tunnels_active"] == 1.0)
+            && page["forward_proxy_bytes_total{direction=\"out\"}"] == 9.0 * 2.0 + 5.0)
             .then_some(page)
     });
     for (series, value) in [
         ("forward_proxy_requests_total{method=\"GET\",code=\"5xx\"}", 1.0),
         ("forward_proxy_errors_total{error=\"connection_refused\"}", 1.0),
         ("forward_proxy_request_duration_seconds_count", 10.0),
-        (
-            "forward_proxy_bytes_total{direction=\"out\"}",
-            page["forward_proxy_bytes_total{direction=\"out\"}"],
-        ),
+        ("forward_proxy_tunnels_active", 1.0),
+        ("forward_proxy_bytes_total{direction=\"in\"}", 5.0),
         ("forward_proxy_config_last_reload_successful", 1.0),
         ("forward_proxy_generation", 1.0),
         ("forward_proxy_upstream_connections{state=\"active\"}", 0.0),
