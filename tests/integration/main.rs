@@ -28,6 +28,7 @@ mod limits;
 mod local_answers;
 mod logs;
 mod modes;
+mod monitoring;
 mod operations;
 mod pooling;
 mod privileges;
