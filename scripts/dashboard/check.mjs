@@ -156,6 +156,17 @@ try {
   await desk.screenshot({ path: join(PICTURES, "1280-cursor.png") });
   await desk.mouse.move(5, 5);
 
+  const script = await (await fetch(`http://127.0.0.1:${adminPort}/proxy.pac`)).text();
+  const find = new Function("isPlainHostName", "dnsDomainIs", `${script}; return FindProxyForURL;`)(
+    (host) => !host.includes("."), (host, domain) => host.endsWith(domain));
+  for (const [host, way] of [["example.com", "PROXY"], ["10.1.2.3", "PROXY"], ["2001:db8::1", "PROXY"], ["[2001:db8::1]", "PROXY"],
+    ["localhost.example.com", "PROXY"], ["127.0.0.1.example.com", "PROXY"], ["localhost", "DIRECT"], ["App.Localhost", "DIRECT"],
+    ["printer", "DIRECT"], ["127.1.2.3", "DIRECT"], ["::1", "DIRECT"], ["[::1]", "DIRECT"], ["169.254.1.1", "DIRECT"], ["fe80::1", "DIRECT"]]) {
+    const said = find(`http://${host}/`, host);
+    if (said !== (way === "PROXY" ? `PROXY 127.0.0.1:${proxy.port}` : way)) throw new Error(`proxy.pac sends ${host} by ${said}`);
+  }
+  expect("proxy.pac sends browsers the right way", true);
+
   const victim = (await status()).workers[1];
   process.kill(victim.pid, "SIGKILL");
   await until("the page shows that the worker was replaced", async () => {
