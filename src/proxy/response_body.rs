@@ -112,10 +112,11 @@ impl Streamed {
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Some(Err(failure)));
         }
-        if let Some(lease) = &mut self.lease {
-            lease.connection.drive(cx);
-        }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match &mut self.lease {
+            Some(lease) => lease.connection.poll_frame(&mut self.incoming, cx),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = None;
                 Poll::Ready(Some(Ok(self.pass(frame))))

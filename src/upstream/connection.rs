@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -32,7 +32,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::place::Place;
+use super::{bell::Bell, place::Place};
 use crate::{
     net::{authority::Authority, dial::Dialled},
     shared_memory::Seat,
@@ -53,6 +53,7 @@ pub struct ConnectionOptions {
 pub struct Connection<B: Body + 'static> {
     sender: SendRequest<B>,
     driver: Driver<B>,
+    bell: Bell,
     received: Arc<AtomicU64>,
     origin: Arc<Authority>,
     peer: std::net::SocketAddr,
@@ -105,6 +106,7 @@ where
         Ok(Self {
             sender,
             driver: Driver { http: Some(Box::new(driver)), ended: false },
+            bell: Bell::new(),
             received,
             origin,
             peer: dialled.peer,
@@ -154,10 +156,12 @@ where
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, SendFailure<B>> {
         let before = self.received.load(Ordering::Relaxed);
         let mut response = pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
+        let (bell, driver) = (&self.bell, &mut self.driver);
         let sent = poll_fn(|cx| {
-            driver.poll(cx);
-            response.as_mut().poll(cx)
+            bell.poll(cx, |cx| {
+                driver.poll(cx);
+                response.as_mut().poll(cx)
+            })
         })
         .await;
         sent.map_err(|mut failure| SendFailure {
@@ -167,9 +171,17 @@ where
         })
     }
 
-    /// Moves bytes between the socket and the bodies of the exchange. To be called before the response body is polled.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        self.driver.poll(cx);
+    /// The next frame of `body`, which is the response's. Moves what there is to move of the request, too.
+    pub fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let driver = &mut self.driver;
+        self.bell.poll(cx, |cx| {
+            driver.poll(cx);
+            Pin::new(&mut *body).poll_frame(cx)
+        })
     }
 
     /// Lets the exchange go on in a task of its own, for one whose response has begun before its request has

@@ -4,6 +4,7 @@
 //! a request and its answer cost no hand-over between tasks. The [`Pool`] keeps the ones that are idle; [`retry`]
 //! says when a request may be sent a second time; [`error`] says what went wrong on the way.
 
+mod bell;
 mod connection;
 pub mod error;
 mod place;
