@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Config, Mode, Origin, eventually, in_every_mode, metrics};
+use crate::support::{Config, Mode, Origin, eventually, in_every_mode, metrics, process};
 
 in_every_mode! {
     everything_can_be_looked_at,
@@ -150,6 +150,28 @@ fn a_crowd_of_silent_visitors_harms_nobody(mode: Mode) {
     proxy.exchange(origin.get("/", &[])).expect_ok("ok");
     drop(crowd);
     assert_eq!(eventually("visitors are answered again", || Some(proxy.admin().get("/healthz").0)), 200);
+}
+
+/// Workers that are stopped dead cannot answer anything.
+#[test]
+fn a_scrape_asks_no_worker() {
+    let proxy = Config::new(Mode::MultiProcess).with_admin().start();
+    let origin = Origin::ok();
+    for _ in 0..6 {
+        proxy.exchange(origin.get("/", &[])).expect_ok("ok");
+    }
+    let counted = || metrics(&proxy)["forward_proxy_requests_total{method=\"GET\",code=\"2xx\"}"];
+    eventually("all is counted", || (counted() == 6.0).then_some(()));
+    let workers = proxy.serving_all(2);
+    for &worker in &workers {
+        process::signal(worker, Signal::SIGSTOP);
+    }
+    let counted = counted();
+    let (status, _) = proxy.admin().get("/status");
+    for &worker in &workers {
+        process::signal(worker, Signal::SIGCONT);
+    }
+    assert_eq!((counted, status), (6.0, 200));
 }
 
 fn metrics_are_as_prometheus_wants_them(mode: Mode) {
