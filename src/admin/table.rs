@@ -83,7 +83,8 @@ fn passed(status: &Status, view: View<'_>) -> String {
     let millis = status.uptime_ms - before.map_or(0, |before| before.uptime_ms);
     let seconds = (millis as f64 / 1e3).max(f64::MIN_POSITIVE);
     let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-    let mut text = String::new();
+    let since = if before.is_some() { "since the last look" } else { "since the instance began" };
+    let mut text = format!("{}\n", view.paint(Colour::Dim, since));
     let mut line = |name: &str, rest: &str| {
         let _ = writeln!(text, "{} {rest}", view.paint(Colour::Dim, &format!("{name:<9}")));
     };

@@ -43,6 +43,7 @@ fn columns_are_aligned() {
 rust-forward-proxy 0.1.0  pid 4710  multi_process  ready  up 1d1h  generation 2  on 127.0.0.1:8080, [::1]:8080
 last reload refused 0s ago: one
 
+since the instance began
 requests  0.0/s  2xx 0  3xx 0  4xx 0  5xx 0  failed 0
 latency   p50 -  p95 -  p99 -
 bytes     in 0 B/s  out 0 B/s
@@ -72,7 +73,7 @@ fn what_passed_between_two_looks_is_shown() {
     now.traffic.upstream.reused = 3;
     let shown = table(&now, View { colours: false, before: Some(&then) });
     for expected in [
-        "requests  101.0/s  2xx 200  3xx 0  4xx 0  5xx 2  failed 3\n",
+        "since the last look\nrequests  101.0/s  2xx 200  3xx 0  4xx 0  5xx 2  failed 3\n",
         "latency   p50 1.5ms  p95 1.9ms  p99 2.0ms\n",
         "bytes     in 0 B/s  out 2.0 MiB/s\n",
         " 75 % reused ",
