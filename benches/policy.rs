@@ -1,11 +1,17 @@
 //! What a decision costs with long lists: 100,000 names, 1,000 prefixes.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use rust_forward_proxy::{
-    config::settings::{AccessMode, AccessSettings, DestinationPattern},
+    config::{
+        self, Sources,
+        settings::{AccessMode, AccessSettings, DestinationPattern},
+    },
     net::{
         authority::Authority,
         filter::{NetPattern, NetSet},
@@ -26,9 +32,11 @@ fn settings(names: u32, prefixes: u32) -> AccessSettings {
     AccessSettings {
         mode: AccessMode::Enforce,
         clients: vec![NetPattern::Set(NetSet::Private)],
-        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect(),
-        allow: vec![DestinationPattern::Suffix("good.test".to_owned())],
+        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect::<Vec<_>>().into(),
+        allow: vec![DestinationPattern::Suffix("good.test".to_owned())].into(),
         connect_ports: vec![443],
+        users_file: None,
+        realm: String::new(),
         local_client_bypass: true,
     }
 }
@@ -52,6 +60,7 @@ fn decide(c: &mut Criterion) {
                 connect: true,
                 authority: &authority,
                 user: None,
+                path: None,
             };
             group.bench_function(what, |b| b.iter(|| policy.decide(black_box(&facts)).is_ok()));
         }
@@ -64,6 +73,24 @@ fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy");
     group.sample_size(10);
     group.bench_function("load 100,000 names", |b| b.iter(|| Policy::new(black_box(&settings), &own)));
+    // From the text of a file to the rules.
+    let list: String =
+        (0..100_000).map(|number| format!("host-{number}.example-{}.com\n", number % 977)).collect();
+    let text = "access: { destinations: { deny: [special, \"@names\"] } }\n";
+    let sources = Sources {
+        text: Some(("config.yml".into(), text.to_owned())),
+        files: Some(vec![("names".into(), list)]),
+        ..Sources::default()
+    };
+    let read = || Policy::new(&config::load(&sources).expect("it is right").settings.access, &own);
+    let fastest = (0..10).map(|_| {
+        let begun = Instant::now();
+        black_box(read());
+        begun.elapsed()
+    });
+    let fastest = fastest.min().expect("ten of them");
+    assert!(fastest < Duration::from_millis(200), "{fastest:?}");
+    group.bench_function("read a file of 100,000 names and load it", |b| b.iter(read));
 }
 
 criterion_group!(benches, decide, load);

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    shared_memory::{Counters, LATENCY_BOUNDS_MS},
-    telemetry::names::{CODE_CLASSES, ProxyErrorType},
+    shared_memory::{Counters, LATENCY_BOUNDS_MS, Segment},
+    telemetry::names::{CODE_CLASSES, ProxyErrorType, tally},
 };
 
 /// Sums over all workers there ever were. A part that another version does not know is empty.
@@ -21,6 +21,10 @@ pub struct Traffic {
     pub requests: BTreeMap<String, u64>,
     /// Failures by their names in RFC 9209; those that happened.
     pub errors: BTreeMap<String, u64>,
+    /// What rules have refused, or would have in `access.mode: report`, by the rule; those that have.
+    pub denied: BTreeMap<String, u64>,
+    /// What limits have refused, by the limit; those that have.
+    pub rate_limited: BTreeMap<String, u64>,
     /// How long requests took; tunnels are not in it.
     pub latency: Latency,
     /// Content from clients, in bytes.
@@ -88,6 +92,14 @@ impl Traffic {
         sum.upstream.active = u64::try_from(active).unwrap_or(0);
         sum.upstream.idle = u64::try_from(idle).unwrap_or(0);
         sum
+    }
+
+    /// The same with what rules and limits have refused, which is counted under their names.
+    #[must_use]
+    pub fn with_refusals(mut self, segment: &Segment) -> Self {
+        self.denied = segment.tallies(tally::DENIED).into_iter().collect();
+        self.rate_limited = segment.tallies(tally::RATE_LIMITED).into_iter().collect();
+        self
     }
 
     fn add(&mut self, counters: &Counters) {

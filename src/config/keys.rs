@@ -83,11 +83,6 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
     ("runtime.cpu_affinity", "false"),
-    ("limits.max_connections_per_client", "0"),
-    ("access.users_file", "null"),
-    ("access.realm", "rust-forward-proxy"),
-    ("rate_limit.store", "shared_memory"),
-    ("rate_limit.limits", "[]"),
     ("upstreams", "[]"),
     ("routes", "[]"),
     ("default_route", "direct"),

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
@@ -36,6 +37,8 @@ pub(super) struct ProxyError {
     pub(super) rcode: Option<&'static str>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
+    /// Fields of the answer that belong to this failure alone.
+    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ProxyError {
@@ -45,7 +48,7 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { blame, status, kind, details: details.into(), rcode: None, rule: None }
+        Self { blame, status, kind, details: details.into(), rcode: None, rule: None, fields: Vec::new() }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
@@ -65,15 +68,6 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    pub(super) fn crowded() -> Self {
-        Self::new(
-            Blame::Policy,
-            StatusCode::SERVICE_UNAVAILABLE,
-            ProxyErrorType::ConnectionLimitReached,
-            "limits.max_connections is reached",
-        )
-    }
-
     pub(super) fn https_in_the_clear() -> Self {
         Self::new(
             Blame::Downstream,
@@ -83,8 +77,84 @@ impl ProxyError {
         )
     }
 
+    /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
+    pub(super) fn not_known(why: NotKnown, challenge: &HeaderValue) -> Self {
+        let (status, kind, text, field) = match why {
+            NotKnown::Unknown => (
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                ProxyErrorType::HttpRequestDenied,
+                "this proxy serves users who log in only",
+                (header::PROXY_AUTHENTICATE, challenge.clone()),
+            ),
+            NotKnown::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                ProxyErrorType::ProxyInternalResponse,
+                "too many passwords wait to be verified",
+                (header::RETRY_AFTER, HeaderValue::from_static("1")),
+            ),
+            NotKnown::Guessing(seconds) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProxyErrorType::HttpRequestDenied,
+                "too many wrong passwords",
+                (header::RETRY_AFTER, seconds.into()),
+            ),
+        };
+        let mut error = Self::new(Blame::Policy, status, kind, text);
+        error.rule = Some(USERS_FILE);
+        error.fields.push(field);
+        error
+    }
+
+    /// A limit does not let it pass. The fields are those of draft-ietf-httpapi-ratelimit-headers.
+    pub(super) fn limited(limited: Limited) -> Self {
+        let text = match limited.policy {
+            Some(_) => "too many requests",
+            None => "too many at a time",
+        };
+        let mut error =
+            Self::new(Blame::Policy, StatusCode::TOO_MANY_REQUESTS, ProxyErrorType::HttpRequestDenied, text);
+        let Limited { rule, name, policy, retry_after } = limited;
+        error.rule = Some(rule);
+        error.fields.push((header::RETRY_AFTER, retry_after.into()));
+        if let Some((count, seconds)) = policy {
+            // A name is letters, digits and a few marks: nothing to escape.
+            let fields = [
+                (RATE_LIMIT_POLICY, format!("\"{name}\";q={count};w={seconds}")),
+                (RATE_LIMIT, format!("\"{name}\";r=0;t={retry_after}")),
+            ];
+            let fields = fields.into_iter().filter_map(|(field, text)| Some((field, text.try_into().ok()?)));
+            error.fields.extend(fields);
+        }
+        error
+    }
+
     fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Upstream, status, kind, details)
+    }
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const USERS_FILE: RuleName = RuleName::key("access.users_file");
+
+/// 503 for both: 429 is for those who are too fast, and is told with the time to wait, which nobody can know here.
+impl From<Crowd> for ProxyError {
+    fn from(crowd: Crowd) -> Self {
+        let (rule, text) = match crowd {
+            Crowd::Instance => ("limits.max_connections", "limits.max_connections is reached"),
+            Crowd::Client => (
+                "limits.max_connections_per_client",
+                "this client has as many connections as limits.max_connections_per_client allows",
+            ),
+        };
+        let mut error = Self::new(
+            Blame::Policy,
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProxyErrorType::ConnectionLimitReached,
+            text,
+        );
+        error.rule = Some(RuleName::key(rule));
+        error
     }
 }
 

@@ -109,6 +109,9 @@ async fn send(
         let failure = match sent {
             Ok(response) => {
                 exchange.answered();
+                if !errand.live.http.admits(response.headers()) {
+                    return Err(UpstreamError::HeadTooLarge.into());
+                }
                 let framing = framing_of(&method, &response)?;
                 if !framing.reusable {
                     connection.retire();
@@ -220,8 +223,13 @@ fn prepare(
             return Err(ProxyError::too_large());
         }
         (_, Some(incoming)) => {
-            let (body, upload) =
-                RequestBody::stream(incoming, live.max_body_size, !expects, exchange.seat().clone());
+            let (body, upload) = RequestBody::stream(
+                incoming,
+                live.max_body_size,
+                !expects,
+                exchange.pace(),
+                exchange.seat().clone(),
+            );
             exchange.uploads(Arc::clone(&upload));
             (body, Some(upload))
         }
@@ -279,7 +287,7 @@ async fn send_on(
                 Some(upload) => match upload.done_at() {
                     Some(done) => (done + live.response_head, UpstreamError::HeadTimeout),
                     // The front has its own deadline on a client that is silent.
-                    None if upload.waits_for_client() => return Poll::Pending,
+                    None if upload.waits_for_client() || upload.is_paused() => return Poll::Pending,
                     None => (upload.last_progress() + live.body_idle, UpstreamError::BodyTimeout),
                 },
             };

@@ -3,11 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::error::ProxyError;
+use super::{
+    error::ProxyError,
+    limiter::{Limiter, Store},
+    login::Login,
+};
 use crate::{
-    config::settings::{self, AccessLogTarget, QueryLogging, Settings, Via},
+    config::settings::{self, AccessLogTarget, AccessMode, QueryLogging, Settings, Via},
     message::trace::{ClientAddress, Pseudonym},
     net::{
         authority::Authority,
@@ -21,6 +25,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Live {
     pub(super) policy: Policy,
+    pub(super) kept: Kept,
+    pub(super) limiter: Option<Limiter>,
+    /// The question for a password.
+    pub(super) challenge: HeaderValue,
+    /// Nobody is refused for who he is.
+    pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
     pub(super) http: ConnectionOptions,
     pub(super) name: Name,
@@ -36,11 +46,24 @@ pub struct Live {
     pub(super) request_id_header: Option<HeaderName>,
 }
 
+/// What is worth more the longer it lives.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// How users are known; none = nobody has to log in.
+    pub login: Option<Arc<Login>>,
+    /// Where rates are kept for several machines.
+    pub store: Option<Arc<Store>>,
+}
+
 /// What is built by other rooms for a [`Live`].
 #[derive(Debug)]
 pub struct LiveOptions {
     /// Who may go where.
     pub policy: Policy,
+    /// What the generation before may have had already.
+    pub kept: Kept,
+    /// How fast; none = as fast as it goes.
+    pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
     /// Who we say we are.
@@ -63,6 +86,10 @@ impl Live {
         let timeouts = &settings.timeouts;
         Self {
             policy: options.policy,
+            kept: options.kept,
+            limiter: options.limiter,
+            challenge: challenge(&settings.access.realm),
+            reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             http: ConnectionOptions {
                 max_header_bytes: settings.limits.max_header_bytes,
@@ -102,6 +129,20 @@ impl Live {
             answer
         })
     }
+}
+
+/// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.
+fn challenge(realm: &str) -> HeaderValue {
+    let mut text = String::from("Basic realm=\"");
+    for char in realm.chars() {
+        if matches!(char, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(char);
+    }
+    text.push_str("\", charset=\"UTF-8\"");
+    HeaderValue::try_from(text)
+        .unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"proxy\", charset=\"UTF-8\""))
 }
 
 impl Name {

@@ -4,6 +4,7 @@
 //! exchange reads: for the record, for the deadlines, and for the cause when it ended early.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,7 +17,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::limiter::Pace;
+use crate::net::relay::Pace as _;
 
 use crate::shared_memory::Seat;
 
@@ -30,6 +34,8 @@ pub(super) struct Upload {
     /// The next byte has to come from the client, not from us.
     waits_for_client: AtomicBool,
     too_large: AtomicBool,
+    /// It has been too fast, and waits.
+    is_paused: AtomicBool,
     progress: Mutex<Progress>,
 }
 
@@ -47,6 +53,7 @@ impl Upload {
             gate_open: AtomicBool::new(gate_open),
             waits_for_client: AtomicBool::new(false),
             too_large: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
             progress: Mutex::new(Progress { last: Instant::now(), done: false }),
         }
     }
@@ -80,6 +87,11 @@ impl Upload {
     /// Whether everything that the client sent has been taken by the origin's connection.
     pub(super) fn waits_for_client(&self) -> bool {
         self.waits_for_client.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is held back for having been too fast: nobody is late then.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
     }
 
     /// Whether the body may flow.
@@ -116,16 +128,52 @@ pub(super) enum RequestBodyError {
 #[derive(Debug)]
 pub(super) enum RequestBody {
     Empty,
-    Stream { incoming: Incoming, upload: Arc<Upload>, left: u64 },
+    Stream { incoming: Incoming, upload: Arc<Upload>, left: u64, brake: Option<Box<Brake>> },
+}
+
+/// Holds back a body that may not move as fast as it could. It has a timer of its own, for it may outlive the exchange.
+#[derive(Debug)]
+pub(super) struct Brake {
+    pace: Pace,
+    sleep: Pin<Box<Sleep>>,
+    is_on: bool,
+}
+
+impl Brake {
+    fn new(pace: Pace) -> Box<Self> {
+        Box::new(Self { pace, sleep: Box::pin(sleep_until(Instant::now())), is_on: false })
+    }
+
+    fn moved(&mut self, bytes: u64) {
+        if let Some(until) = self.pace.moved(bytes) {
+            self.sleep.as_mut().reset(until);
+            self.is_on = true;
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_on {
+            ready!(self.sleep.as_mut().poll(cx));
+            self.is_on = false;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl RequestBody {
     /// A body that is sent on as it comes, up to `limit` bytes (0 = no limit), at once or when the gate is opened.
-    /// Its bytes are counted in `seat` as they pass.
-    pub(super) fn stream(incoming: Incoming, limit: u64, gate_open: bool, seat: Seat) -> (Self, Arc<Upload>) {
+    /// Its bytes are counted in `seat` as they pass. `pace` says how fast; none = as fast as it goes.
+    pub(super) fn stream(
+        incoming: Incoming,
+        limit: u64,
+        gate_open: bool,
+        pace: Option<Pace>,
+        seat: Seat,
+    ) -> (Self, Arc<Upload>) {
         let upload = Arc::new(Upload::new(gate_open, seat));
         let left = if limit == 0 { u64::MAX } else { limit };
-        (Self::Stream { incoming, upload: Arc::clone(&upload), left }, upload)
+        let brake = pace.map(Brake::new);
+        (Self::Stream { incoming, upload: Arc::clone(&upload), left, brake }, upload)
     }
 }
 
@@ -137,10 +185,15 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let Self::Stream { incoming, upload, left } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Stream { incoming, upload, left, brake } = self.get_mut() else { return Poll::Ready(None) };
         if !upload.is_gate_open() {
             // Whoever opens the gate drives the connection, and with it this body, right after.
             return Poll::Pending;
+        }
+        if let Some(brake) = brake {
+            upload.is_paused.store(true, Ordering::Relaxed);
+            ready!(brake.poll(cx));
+            upload.is_paused.store(false, Ordering::Relaxed);
         }
         upload.waits_for_client.store(true, Ordering::Relaxed);
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
@@ -162,6 +215,9 @@ impl Body for RequestBody {
             *left = rest;
             upload.bytes.fetch_add(size, Ordering::Relaxed);
             upload.seat.counters().bytes_in.fetch_add(size, Ordering::Relaxed);
+            if let Some(brake) = brake {
+                brake.moved(size);
+            }
         }
         upload.mark(incoming.is_end_stream());
         Poll::Ready(Some(Ok(frame)))

@@ -70,6 +70,9 @@ fn build(exchange: &Exchange, error: &ProxyError, form: Form) -> Response<ProxyB
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PROXY_STATUS, proxy_status(exchange.name().pseudonym.as_str(), error));
+    for (name, value) in &error.fields {
+        headers.append(name, value.clone());
+    }
     finish(headers, exchange, form);
     response
 }

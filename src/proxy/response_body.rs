@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,9 +17,10 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{exchange::Exchange, request_body::RequestBody};
+use super::{exchange::Exchange, limiter::Pace, request_body::RequestBody};
 use crate::{
     message::hop_by_hop::{self, Nominated},
+    net::relay::Pace as _,
     server::Wire,
     telemetry::names::ProxyErrorType,
     upstream::{Connection, Pool},
@@ -58,6 +59,9 @@ pub struct Streamed {
     wire: Arc<Wire>,
     body_idle: Duration,
     waiting: Option<Instant>,
+    pace: Option<Pace>,
+    /// What has moved is to be paid for first.
+    paused: Option<Instant>,
     /// What went wrong, kept back until what came before it is on its way to the client.
     failure: Option<ResponseBodyError>,
 }
@@ -94,6 +98,7 @@ impl ProxyBody {
             lease.finish();
             return Self::Empty;
         }
+        let pace = exchange.pace();
         Self::Stream(Box::new(Streamed {
             incoming,
             lease: Some(lease),
@@ -102,6 +107,8 @@ impl ProxyBody {
             wire,
             body_idle,
             waiting: None,
+            pace,
+            paused: None,
             failure: None,
         }))
     }
@@ -111,6 +118,10 @@ impl Streamed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Some(Err(failure)));
+        }
+        if let Some(until) = self.paused {
+            ready!(self.wire.poll_until(cx, until));
+            self.paused = None;
         }
         let polled = match &mut self.lease {
             Some(lease) => lease.connection.poll_frame(&mut self.incoming, cx),
@@ -150,7 +161,9 @@ impl Streamed {
 
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(content) = frame.data_ref() {
-            self.exchange.count_out(content.len() as u64);
+            let size = content.len() as u64;
+            self.exchange.count_out(size);
+            self.paused = self.pace.as_ref().and_then(|pace| pace.moved(size));
         } else if let Some(trailers) = frame.trailers_mut() {
             hop_by_hop::strip_trailers(trailers, &self.nominated);
         }

@@ -1,19 +1,24 @@
 //! The service that every worker serves: what kind of request it is, whether it may pass, and who takes it on.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request, Response, uri::PathAndQuery};
+use http::{HeaderMap, Method, Request, Response, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
-    account::{Account, ConnectionTicket},
+    account::{Account, ConnectionTicket, Crowd},
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
-    live::Live,
+    live::{Kept, Live},
     local,
+    login::Login,
     request_body::RequestBody,
     respond::{self, Form},
     response_body::ProxyBody,
@@ -56,6 +61,12 @@ impl Proxy {
         self.live.store(Arc::new(live));
     }
 
+    /// What the next generation may keep.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.live.load().kept.clone()
+    }
+
     /// Where this proxy's numbers go.
     #[must_use]
     pub fn account(&self) -> &Arc<Account> {
@@ -75,15 +86,16 @@ impl Proxy {
 impl Service for Proxy {
     type Body = ProxyBody;
     type Ticket = ConnectionTicket;
+    type Crowd = Crowd;
 
-    fn admit(&self, _: SocketAddr) -> Option<ConnectionTicket> {
-        self.account.admit()
+    fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit(peer.ip())
     }
 
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes {
+    fn crowded(&self, crowd: Crowd, peer: SocketAddr, local: SocketAddr) -> Bytes {
         let live = self.live.load();
         let exchange = Exchange::begin(&self.account, &live, peer, local, std::time::Instant::now());
-        respond::message(exchange, &ProxyError::crowded())
+        respond::message(exchange, &crowd.into())
     }
 
     async fn call(&self, request: Request<Incoming>, call: Call) -> Response<ProxyBody> {
@@ -97,7 +109,7 @@ impl Service for Proxy {
         match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(origin.clone()), Bytes::new());
-                match decide(&live, &wire, request.method(), &origin, &mut exchange) {
+                match decide(&live, &wire, &request, &origin, None, &mut exchange).await {
                     Ok(permit) => tunnel::open(&wire, &live, &origin, &permit, exchange, closing).await,
                     Err(error) => respond::failure(exchange, &error, closing),
                 }
@@ -121,10 +133,13 @@ impl Service for Proxy {
                 if scheme == Scheme::Https {
                     return respond::failure(exchange, &ProxyError::https_in_the_clear(), form);
                 }
-                let permit = match decide(&live, &wire, request.method(), &authority, &mut exchange) {
-                    Ok(permit) => permit,
-                    Err(error) => return respond::failure(exchange, &error, form),
-                };
+                let permit =
+                    match decide(&live, &wire, &request, &authority, Some(&path_and_query), &mut exchange)
+                        .await
+                    {
+                        Ok(permit) => permit,
+                        Err(error) => return respond::failure(exchange, &error, form),
+                    };
                 let path = match origin_form(request.method(), &path_and_query) {
                     Ok(path) => path,
                     Err(error) => return respond::failure(exchange, &error, closing),
@@ -177,26 +192,62 @@ fn admit(live: &Live, wire: &Wire) -> Result<(), Refusal> {
     live.policy.admit(wire.peer().ip(), is_local(wire))
 }
 
-/// Asks the policy.
-fn decide(
+/// Asks who it is, whether he may, and whether enough is left.
+async fn decide(
     live: &Live,
     wire: &Wire,
-    method: &Method,
+    request: &Request<Incoming>,
     authority: &Authority,
+    path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
+    if let Some(login) = &live.kept.login {
+        // Who is not served is not asked for a password either.
+        admit(live, wire)?;
+        identify(login, live, request.headers(), wire.peer().ip(), exchange).await?;
+    }
+    let (method, user) = (request.method(), exchange.user());
     let facts = Facts {
         client: wire.peer().ip(),
         client_is_local: is_local(wire),
         method,
         connect: *method == Method::CONNECT,
         authority,
-        user: None,
+        user: user.as_deref(),
+        path,
     };
     let permit = live.policy.decide(&facts)?;
     exchange.permitted(&permit);
     exchange.routed("direct");
+    if let Some(limiter) = &live.limiter {
+        match limiter.admit(&facts).await {
+            Ok(grant) => exchange.granted(grant),
+            Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),
+            Err(limited) => return Err(ProxyError::limited(limited)),
+        }
+    }
     Ok(permit)
+}
+
+/// Asks who it is. In `access.mode: report` it may be nobody.
+async fn identify(
+    login: &Login,
+    live: &Live,
+    fields: &HeaderMap,
+    client: IpAddr,
+    exchange: &mut Exchange,
+) -> Result<(), ProxyError> {
+    match login.who(fields, client, live.client_header).await {
+        Ok(user) => exchange.identified(user),
+        Err(why) => {
+            let error = ProxyError::not_known(why, &live.challenge);
+            if !live.reports_only {
+                return Err(error);
+            }
+            exchange.would_refuse(error.rule.as_ref().expect("it names access.users_file"));
+        }
+    }
+    Ok(())
 }
 
 /// The raw path and query as the origin gets them. The empty one is `*` for `OPTIONS` and `/` for all others

@@ -47,10 +47,11 @@ pub(super) async fn open(
 /// Joins the client's socket, once HTTP has ended on it, with `origin`; the exchange ends with them.
 pub(super) fn join(wire: &Wire, live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
-    let (counts, interval) = (exchange.tunnels(), live.tunnel_interval);
+    let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     wire.take_over(Box::new(move |client: ClientIo| {
         Box::pin(async move {
-            let relay = relay::relay(client.stream, client.early, origin, early, options, &counts);
+            let pace = pace.as_ref().map(|pace| pace as &dyn relay::Pace);
+            let relay = relay::relay(client.stream, client.early, origin, early, options, pace, &counts);
             let outcome = match interval {
                 None => relay.await,
                 // On the heap: tunnels of which no lines are written have no room for a timer.

@@ -26,11 +26,18 @@ pub trait Service: Send + Sync + 'static {
     /// Held as long as a connection lives.
     type Ticket: Send + 'static;
 
+    /// Why a connection is not taken.
+    type Crowd;
+
     /// Whether a connection from `peer` may be taken. Called before anything is allocated for it.
-    fn admit(&self, peer: SocketAddr) -> Option<Self::Ticket>;
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn admit(&self, peer: SocketAddr) -> Result<Self::Ticket, Self::Crowd>;
 
     /// The answer to a client that was not admitted: a complete message, written as it is.
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes;
+    fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr, local: SocketAddr) -> Bytes;
 
     /// Answers a request. Dropped when the client's connection fails.
     fn call(

@@ -33,6 +33,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             workers: &workers,
             restarts: &self.fleet.replaced().counts(),
             requests: &self.reporter.requests(&self.processes),
+            segment: &self.segment,
             processes: Processes::of(std::process::id(), pids),
         };
         metrics::page(&counters, &instance, exposition)

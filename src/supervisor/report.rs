@@ -223,7 +223,8 @@ impl Reporter {
             memory_bytes: memory::resident(std::process::id()),
             workers,
             totals: Totals { restarts: fleet.restarts(), requests_per_second, ..whole },
-            traffic: Traffic::of(self.seats(circumstances.segment).iter().map(Seat::counters)),
+            traffic: Traffic::of(self.seats(circumstances.segment).iter().map(Seat::counters))
+                .with_refusals(circumstances.segment),
         }
     }
 

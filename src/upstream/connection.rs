@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
@@ -47,6 +47,18 @@ pub struct ConnectionOptions {
     pub max_headers: usize,
     /// Send header names as they were received.
     pub preserve_header_case: bool,
+}
+
+impl ConnectionOptions {
+    /// Whether the head of a response is no larger than it may be. hyper's buffer, which bounds it too, cannot be smaller than
+    /// [`MIN_BUFFER`].
+    pub fn admits(&self, head: &HeaderMap) -> bool {
+        const STATUS_LINE: usize = "HTTP/1.1 200 \r\n\r\n".len();
+        let field =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+        self.max_header_bytes >= MIN_BUFFER
+            || STATUS_LINE + head.iter().map(field).sum::<usize>() <= self.max_header_bytes
+    }
 }
 
 /// A connection to an origin that is open and not in use by anybody else.

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     acceptors::Acceptors,
-    assemble::{AssembleError, access_log, connection_options, live, pool_limits},
+    assemble::{AssembleError, access_log, connection_options, keep, live, pool_limits},
 };
 use crate::{
     config::{
@@ -74,16 +74,17 @@ impl InForce {
             return Err(ReloadError::Fixed(fixed));
         }
         if !keys.is_empty() {
-            let built = live(settings, &self.listeners)?;
+            let seat = self.proxy.account().seat();
+            let kept = keep(settings, seat, Some((old, self.proxy.kept())))?;
+            let built = live(settings, &self.listeners, seat, kept)?;
             let (log, other) = (&old.access_log, &settings.access_log);
             let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
-            let seat = self.proxy.account().seat();
             let log = is_other.then(|| access_log(settings, seat)).transpose()?;
             if old.logging != settings.logging || old.log_level != settings.log_level {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;
             }
             let account = self.proxy.account();
-            account.set_max_connections(settings.limits.max_connections);
+            account.set_limits(&settings.limits);
             if let Some(log) = log {
                 let old = account.replace_log(log);
                 tokio::task::spawn_blocking(move || old.flush());

@@ -206,6 +206,7 @@ impl Office {
             // Nobody replaces the only process.
             restarts: &[],
             requests: &[(0, self.totals().requests_total)],
+            segment: self.facts.seat.segment(),
             processes: Processes::of(std::process::id(), []),
         };
         metrics::page(&[counters], &instance, exposition)
@@ -252,7 +253,7 @@ impl Office {
             memory_bytes: 0,
             workers: vec![worker],
             totals: Totals { requests_per_second, ..totals },
-            traffic: Traffic::of([self.facts.seat.counters()]),
+            traffic: Traffic::of([self.facts.seat.counters()]).with_refusals(self.facts.seat.segment()),
         }
     }
 }

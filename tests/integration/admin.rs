@@ -174,6 +174,27 @@ fn a_scrape_asks_no_worker() {
     assert_eq!((counted, status), (6.0, 200));
 }
 
+/// What rules and limits refuse is told under their names, as soon as there is something to tell.
+#[test]
+fn refusals_are_told_by_rule() {
+    let proxy = Config::new(Mode::MultiProcess)
+        .with_admin()
+        .set("access.destinations.deny", vec!["special", "tracker.test"])
+        .start();
+    for _ in 0..3 {
+        let refused = proxy.exchange("GET http://tracker.test/ HTTP/1.1\r\nHost: tracker.test\r\n\r\n");
+        assert_eq!(refused.status(), 403);
+    }
+    let told = eventually("refusals are counted", || {
+        let (_, json) = proxy.admin().get("/status");
+        let status: Value = serde_json::from_str(&json).unwrap();
+        let denied = status["traffic"]["denied"].as_object().unwrap().clone();
+        (denied.values().filter_map(Value::as_u64).sum::<u64>() == 3).then_some(denied)
+    });
+    let (rule, _) = told.iter().next().unwrap();
+    assert_eq!(metrics(&proxy)[&format!("forward_proxy_denied_total{{rule=\"{rule}\"}}")], 3.0);
+}
+
 fn metrics_are_as_prometheus_wants_them(mode: Mode) {
     let proxy = Config::new(mode).with_admin().start();
     let origin = Origin::ok();

@@ -114,7 +114,7 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
+        ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
     ] {
@@ -138,7 +138,7 @@ fn values_have_many_forms() {
     assert_eq!(settings.timeouts.half_close, Duration::from_millis(1500));
     assert_eq!((settings.limits.max_header_bytes, settings.limits.max_body_size), (8192, 1_000_000));
     assert_eq!(settings.access.clients[0], NetPattern::Set(NetSet::Loopback));
-    assert_eq!(settings.access.deny.len(), 3);
+    assert_eq!(settings.access.deny.entries.len(), 3);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn nothing_is_not_the_empty_list() {
     }
     let none =
         "access: { clients: [], connect_ports: [], destinations: { deny: [] } }\ndns: { servers: null }";
-    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, []);
+    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, vec![].into());
 }
 
 #[test]
@@ -280,6 +280,8 @@ fn ranges_and_forms() {
         ("limits: { max_body_size: 99999999999GiB }", false),
         ("limits: { max_connections: 0 }", true),
         ("limits: { max_connections: 4294967296 }", false),
+        ("limits: { max_connections_per_client: 4294967295 }", true),
+        ("limits: { max_connections_per_client: -1 }", false),
         ("runtime: { process_count: null, worker_threads: null }", true),
         ("runtime: { process_count: 4.0 }", false),
         ("runtime: { process_count: \"4\" }", false),
@@ -339,6 +341,7 @@ fn the_shipped_values_are_those_of_the_contract() {
         ("supervision.heartbeat_timeout", "10s"),
         ("supervision.shutdown_timeout", "30s"),
         ("limits.max_connections", "10000"),
+        ("limits.max_connections_per_client", "0"),
         ("limits.max_header_bytes", "64KiB"),
         ("limits.max_headers", "100"),
         ("limits.max_body_size", "0"),
