@@ -36,6 +36,7 @@ fn record(path: &[u8]) -> AccessRecord<'_> {
         connect: None,
         first_byte: Some(Duration::from_micros(12_345)),
         duration: Duration::from_micros(23_456),
+        traceparent: None,
         close: "complete",
     }
 }

@@ -48,6 +48,7 @@ fn onward(c: &mut Criterion) {
                 via: Some(&pseudonym),
                 client_address: ClientAddress::Off,
                 client: [192, 0, 2, 1].into(),
+                request_id: None,
                 max_forwards: None,
                 keep_case: false,
             };

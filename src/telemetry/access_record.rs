@@ -57,8 +57,18 @@ pub struct AccessRecord<'a> {
     pub first_byte: Option<Duration>,
     /// From first to last.
     pub duration: Duration,
+    /// The trace that the client says it belongs to; none where it says none.
+    pub traceparent: Option<&'a str>,
     /// How it ended.
     pub close: &'a str,
+}
+
+impl AccessRecord<'_> {
+    /// Whether nothing went wrong, whosever fault it would have been.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.error.is_none() && self.status.is_some_and(|status| status < 400)
+    }
 }
 
 impl fmt::Debug for AccessRecord<'_> {

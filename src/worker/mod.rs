@@ -6,10 +6,6 @@
 mod acceptors;
 mod assemble;
 mod live;
-#[cfg(unix)]
-mod office;
-#[cfg(not(unix))]
-#[path = "closed_office.rs"]
 mod office;
 mod overseer;
 mod run;

@@ -9,6 +9,8 @@
 mod support;
 
 mod access;
+mod access_log;
+mod admin;
 mod auth;
 mod basics;
 mod big;
@@ -20,6 +22,7 @@ mod connection_limits;
 mod dns;
 mod drain;
 mod errors;
+mod exactness;
 mod explain;
 mod framing;
 mod hop_by_hop;
@@ -29,6 +32,7 @@ mod lists;
 mod local_answers;
 mod logs;
 mod modes;
+mod monitoring;
 mod operations;
 mod pooling;
 mod privileges;

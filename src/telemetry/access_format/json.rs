@@ -1,4 +1,5 @@
-//! An access record as a JSON object, with every field of every record: unknown is `null`.
+//! An access record as a JSON object, with every field of every record: unknown is `null`. Only `traceparent` is left out where there
+//! is none, as there is in most places.
 
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub(super) fn append(record: &AccessRecord<'_>, line: &mut Vec<u8>) {
     milliseconds(line, b",\"ttfb_ms\":", record.first_byte);
     milliseconds(line, b",\"duration_ms\":", Some(record.duration));
     text(line, b",\"close\":", Some(record.close), WORD);
+    if record.traceparent.is_some() {
+        text(line, b",\"traceparent\":", record.traceparent, WORD);
+    }
     line.extend_from_slice(b"}\n");
 }
 

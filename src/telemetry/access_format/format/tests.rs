@@ -32,6 +32,7 @@ fn record(path: &[u8]) -> AccessRecord<'_> {
         connect: Some(Duration::from_micros(1_234)),
         first_byte: Some(Duration::from_millis(20)),
         duration: Duration::from_secs(1),
+        traceparent: None,
         close: "complete",
     }
 }
