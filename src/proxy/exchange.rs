@@ -331,7 +331,7 @@ impl Exchange {
         self.with_record("open", |record| self.account.note(record));
     }
 
-    fn with_record(&self, close: &str, tell: impl FnOnce(&AccessRecord<'_>)) {
+    fn with_record(&self, close: &'static str, tell: impl FnOnce(&AccessRecord<'_>)) {
         let (bytes_in, bytes_out) = match &self.counts {
             Some(counts) => (counts.up(), counts.down()),
             None => (self.bytes_in, self.bytes_out),
