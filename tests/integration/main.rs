@@ -9,6 +9,8 @@
 mod support;
 
 mod access;
+#[cfg(target_os = "linux")]
+mod affinity;
 mod auth;
 mod basics;
 mod big;
