@@ -1,4 +1,7 @@
 //! The mapping itself.
+//!
+//! What one worker writes is on cache lines that no other writes, so that a request costs the same however many workers there
+//! are. Only the number of open connections is written by all, once for each connection and never for a request.
 
 #![expect(
     unsafe_code,
@@ -239,6 +242,26 @@ mod tests {
         assert!(file.set_len(0).is_err());
         assert!(Segment::open(&file).unwrap().seat(1).unwrap().try_connection(1));
         assert!(!made.seat(0).unwrap().try_connection(1));
+    }
+
+    /// What a worker writes at every request shares no cache line with what another one writes, nor the line beside it, which
+    /// is fetched with it; the one word that all write, once a connection, shares none with anything.
+    #[test]
+    fn what_two_workers_write_is_on_different_cache_lines() {
+        const PAIR_OF_LINES: usize = 128;
+        let (segment, _file) = Segment::shared(5).unwrap();
+        let seats: Vec<_> = (0..5).map(|index| segment.seat(index).unwrap()).collect();
+        let connections = &raw const segment.header().connections.0 as usize;
+        let layout = &raw const segment.header().layout as usize;
+        let mut areas = vec![layout..layout + 16, connections..connections + size_of::<AtomicI64>()];
+        areas.extend(seats.iter().map(|seat| {
+            let counters = &raw const *seat.counters() as usize;
+            counters..counters + size_of::<Counters>()
+        }));
+        areas.sort_by_key(|area| area.start);
+        for pair in areas.windows(2) {
+            assert!((pair[0].end - 1) / PAIR_OF_LINES < pair[1].start / PAIR_OF_LINES, "{pair:x?}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod pooling;
 mod privileges;
 mod reload;
 mod responses;
+mod start;
 mod succession;
 mod supervision;
 mod systemd;
