@@ -1,14 +1,17 @@
-//! What a message costs before and after hyper: judging a head, stripping it, marking it, walking over chunks.
+//! What a message costs: judging a head, writing it for the next hop, walking over chunks.
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use rust_forward_proxy::message::{
-    framing::{ChunkLimits, ChunkScan},
-    head::{HeadLimits, check_request_head, find_end},
-    hop_by_hop::strip_request,
-    trace::{Pseudonym, RequestId},
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rust_forward_proxy::{
+    message::{
+        framing::{ChunkLimits, ChunkScan},
+        head::{HeadLimits, check_request_head, find_end},
+        hop_by_hop::HopByHop,
+        onward::{RequestOnward, write_request},
+        trace::{ClientAddress, Pseudonym, RequestId},
+    },
+    net::authority::Authority,
 };
 
 const BROWSER: &str = "GET http://example.com/assets/app.js?v=3f2a HTTP/1.1\r\nHost: example.com\r\n\
@@ -17,39 +20,42 @@ const BROWSER: &str = "GET http://example.com/assets/app.js?v=3f2a HTTP/1.1\r\nH
     Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\nProxy-Connection: keep-alive\r\n\
     Connection: keep-alive\r\nPriority: u=2\r\n\r\n";
 
-fn fields() -> HeaderMap {
-    let lines = BROWSER.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
-    lines
-        .map(|(name, value)| (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)))
-        .map(|(name, value)| (name.expect("a name"), value.expect("a value")))
-        .collect()
-}
-
 fn head(c: &mut Criterion) {
     let limits = HeadLimits { max_bytes: 65_536, max_headers: 100 };
     c.bench_function("message/find_end", |b| b.iter(|| find_end(black_box(BROWSER.as_bytes()), 0)));
     c.bench_function("message/check_request_head", |b| {
-        b.iter(|| check_request_head(black_box(BROWSER.as_bytes()), limits).map(|facts| facts.header_count));
+        b.iter(|| check_request_head(black_box(BROWSER.as_bytes()), limits).map(|facts| facts.fields.len()));
     });
 }
 
-fn headers(c: &mut Criterion) {
+fn onward(c: &mut Criterion) {
     let pseudonym = Pseudonym::parse("gate-8080").expect("a pseudonym");
-    c.bench_function("message/strip_and_sign", |b| {
-        b.iter_batched_ref(
-            fields,
-            |headers| {
-                strip_request(headers);
-                let looped = pseudonym.has_signed(headers);
-                pseudonym.sign(Version::HTTP_11, headers);
-                looped
-            },
-            BatchSize::SmallInput,
-        );
+    let limits = HeadLimits { max_bytes: 65_536, max_headers: 100 };
+    let facts = check_request_head(BROWSER.as_bytes(), limits).expect("a request");
+    let origin = Authority::parse("example.com", Some(80)).expect("an authority");
+    let mut out = Vec::with_capacity(4096);
+    c.bench_function("message/write_request", |b| {
+        b.iter(|| {
+            out.clear();
+            let fields = facts.fields.of(black_box(BROWSER.as_bytes()));
+            let hop_by_hop = HopByHop::read(fields.clone());
+            let onward = RequestOnward {
+                method: b"GET",
+                target: b"/assets/app.js?v=3f2a",
+                origin: &origin,
+                received: facts.version,
+                framing: facts.framing,
+                via: Some(&pseudonym),
+                client_address: ClientAddress::Off,
+                client: [192, 0, 2, 1].into(),
+                max_forwards: None,
+                keep_case: false,
+            };
+            let looped = pseudonym.has_signed(fields.clone());
+            write_request(&mut out, &onward, &hop_by_hop, fields);
+            looped
+        });
     });
-    let mut plain = fields();
-    strip_request(&mut plain);
-    c.bench_function("message/strip_nothing", |b| b.iter(|| strip_request(black_box(&mut plain))));
     c.bench_function("message/request_id", |b| b.iter(RequestId::next));
 }
 
@@ -63,5 +69,5 @@ fn chunks(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, head, headers, chunks);
+criterion_group!(benches, head, onward, chunks);
 criterion_main!(benches);

@@ -80,7 +80,6 @@ pub(super) const KEYS: &[&str] = &[
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
-    ("limits.max_connections_per_client", "0"),
     ("access.users_file", "null"),
     ("access.realm", "rust-forward-proxy"),
     ("rate_limit.store", "shared_memory"),

@@ -186,7 +186,11 @@ fn supervision(reader: &mut Reader<'_>) -> SupervisionSettings {
 fn limits(reader: &mut Reader<'_>) -> LimitsSettings {
     LimitsSettings {
         max_connections: reader.number("limits.max_connections", 10_000, 0..=u64::from(u32::MAX)) as u32,
-        max_connections_per_client: 0,
+        max_connections_per_client: reader.number(
+            "limits.max_connections_per_client",
+            0,
+            0..=u64::from(u32::MAX),
+        ) as u32,
         max_header_bytes: reader.size("limits.max_header_bytes", 64 << 10, 1 << 10..=1 << 20) as usize,
         max_headers: reader.number("limits.max_headers", 100, 1..=10_000) as usize,
         max_body_size: reader.size("limits.max_body_size", 0, 0..=u64::MAX),

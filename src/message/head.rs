@@ -1,15 +1,14 @@
-//! The head of a request, judged as a whole before hyper sees it.
+//! The head of a request, judged as a whole before anybody acts on it.
 //!
-//! hyper answers a malformed head itself, with no body, no log line and no count, and lets through what RFC 9112 does not.
-//! This stands in front of it: it finds the end of a head in the bytes of a connection, and says either what the head
-//! holds or what is wrong with it. Must not know sockets, nor who reads the bytes afterwards. What passes here, hyper
-//! accepts, and takes for the same message.
+//! It finds the end of a head in the bytes of a connection, and says either what the head holds or what is wrong with it.
+//! Must not know sockets, nor who reads the bytes afterwards. What passes here is well-formed and can be read in one way only.
 
 use std::{mem::MaybeUninit, ops::Range};
 
 use http::{Method, StatusCode, Version};
 
 use super::{
+    field::Fields,
     framing::{Framing, FramingError, check_host, request_framing},
     list,
     target::{Target, TargetError},
@@ -42,8 +41,8 @@ pub struct HeadFacts<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Header fields.
-    pub header_count: usize,
+    /// Where the header fields stand in the head.
+    pub fields: Fields,
 }
 
 /// Why a head is refused. The connection cannot go on after any of these.
@@ -75,7 +74,7 @@ pub enum HeadError {
     /// See [`TargetError`].
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The request line does not fit [`HeadLimits::max_bytes`], or the target is longer than hyper takes.
+    /// The request line does not fit [`HeadLimits::max_bytes`], or the target is longer than anybody takes.
     #[error("request-target too long")]
     TargetTooLong,
     /// The head does not fit [`HeadLimits::max_bytes`].
@@ -173,23 +172,24 @@ pub fn check_request_head(raw: &[u8], limits: HeadLimits) -> Result<HeadFacts<'_
     }
     // More than anybody sends: only a configuration that allows more and a request that has more cost an allocation.
     let mut few = [const { MaybeUninit::uninit() }; HEADERS_INLINE];
-    match read(head, blank, limits, &mut few) {
+    match read(raw, blank, limits, &mut few) {
         Err(HeadError::TooManyHeaders) if limits.max_headers > HEADERS_INLINE => {
             // No field is shorter than "a:" and a line's end.
             let most = limits.max_headers.min(head.len() / 3);
             let mut many: Vec<_> = std::iter::repeat_with(MaybeUninit::uninit).take(most).collect();
-            read(head, blank, limits, &mut many)
+            read(raw, blank, limits, &mut many)
         }
         facts => facts,
     }
 }
 
 fn read<'a>(
-    head: &'a [u8],
+    raw: &'a [u8],
     blank: usize,
     limits: HeadLimits,
     headers: &mut [MaybeUninit<httparse::Header<'a>>],
 ) -> Result<HeadFacts<'a>, HeadError> {
+    let head = &raw[blank..];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(head, headers).map_err(|error| explain(error, head))?;
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -230,7 +230,7 @@ fn read<'a>(
     Ok(HeadFacts {
         keep_alive: is_current && !closes(),
         expects_continue: is_current && expects(),
-        header_count: request.headers.len(),
+        fields: Fields::found(raw, request.headers),
         method,
         target,
         raw_target,
@@ -320,7 +320,7 @@ fn check_first_byte(head: &[u8]) -> Result<(), HeadError> {
 /// Empty lines that are passed over before a request line.
 const BLANK_LINES_MAX: usize = 2;
 
-/// Longest target that hyper takes, in bytes.
+/// Longest target, in bytes, that most software takes.
 const TARGET_MAX: usize = u16::MAX as usize - 1;
 
 /// Header fields that are read without an allocation.

@@ -1,24 +1,28 @@
 //! What the RFCs say of a message that passes a proxy.
 //!
-//! Pure: no sockets, no configuration, no clock. A message comes in as bytes or as a header map, a fact or a
-//! changed header map goes out, and what must not pass is an error that knows its status.
+//! Pure: no sockets, no configuration, no clock. A message comes in as bytes, facts or the bytes for the next hop go out, and what
+//! must not pass is an error that knows its status. Nothing is decoded that is only passed on: a head is copied line by line.
 //!
 //! In the order in which a request meets them:
 //!
-//! 1. [`head`] finds the end of a request head in the bytes of a connection and judges it as a whole, in front of
-//!    hyper, so that a malformed head gets our answer and a line in the log. It leans on [`framing`], which says
-//!    which length rule holds, and on [`target`], which tells the four forms of a request-target apart.
-//! 2. [`framing::ChunkScan`] follows a chunked body through the same bytes, so that the next head is found where
-//!    it is, and nowhere else.
-//! 3. [`hop_by_hop`] takes away what was meant for us only.
-//! 4. [`trace`] leaves our mark: `Via`, the client's address where it is wanted, one hop fewer; and recognises
-//!    that mark when a request comes round again.
+//! 1. [`head`] finds the end of a request head in the bytes of a connection and judges it as a whole, so that a malformed head
+//!    gets our answer and a line in the log. It leans on [`framing`], which says which length rule holds, and on [`target`],
+//!    which tells the four forms of a request-target apart. Where its lines are, and what they mean to us, is in [`field`].
+//! 2. [`hop_by_hop`] says which of them were meant for us only, and [`trace`] which marks are to be left: `Via`, the client's
+//!    address where it is wanted, one hop fewer; and it recognises that mark when a request comes round again.
+//! 3. [`onward`] writes the head that the next one gets.
+//! 4. [`body`] takes the content out of the framing it came in, and puts it into the one it leaves in;
+//!    [`framing::ChunkScan`] follows chunks, so that the next head is found where it is, and nowhere else.
 //!
-//! The response goes back through 3 and 4, after [`framing::response_framing`] has said what its body is.
+//! The response, read by [`response_head`], goes back through 2 to 4.
 
+pub mod body;
+pub mod field;
 pub mod framing;
 pub mod head;
 pub mod hop_by_hop;
 mod list;
+pub mod onward;
+pub mod response_head;
 pub mod target;
 pub mod trace;

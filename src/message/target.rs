@@ -2,10 +2,9 @@
 //!
 //! Works on the raw bytes, because `http::Uri` tells `OPTIONS http://a` and `OPTIONS http://a/` apart no more, takes port
 //! 99999 for no port, and accepts an empty host. Must not know where anything listens. Path and query are passed on byte
-//! for byte; what is accepted here, hyper accepts.
+//! for byte.
 
-use std::borrow::Cow;
-
+use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use crate::net::authority::{Authority, AuthorityError};
@@ -127,12 +126,13 @@ impl<'a> Target<'a> {
 
 /// The target in origin-form, or asterisk-form, for an origin (RFC 9112 3.2.1, 3.2.4): what was received, and a path
 /// where there was none.
-pub fn origin_form<'a>(method: &Method, path_and_query: &'a str) -> Cow<'a, str> {
-    match path_and_query.as_bytes() {
-        [] if *method == Method::OPTIONS => Cow::Borrowed("*"),
-        [] => Cow::Borrowed("/"),
-        [b'?', ..] => Cow::Owned(format!("/{path_and_query}")),
-        _ => Cow::Borrowed(path_and_query),
+#[must_use]
+pub fn origin_form(method: &Method, path_and_query: Bytes) -> Bytes {
+    match *path_and_query {
+        [] if *method == Method::OPTIONS => Bytes::from_static(b"*"),
+        [] => Bytes::from_static(b"/"),
+        [b'?', ..] => [b"/", &path_and_query[..]].concat().into(),
+        _ => path_and_query,
     }
 }
 
@@ -182,7 +182,7 @@ fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_scheme_byte)
 }
 
-/// Visible ASCII without what hyper refuses in a path or a query. `\ ^ { | }` are no URI characters either, but are
+/// Visible ASCII without what strict readers refuse in a path or a query. `\ ^ { | }` are no URI characters either, but are
 /// sent and understood everywhere.
 const ALLOWED: [bool; 256] = {
     let mut allowed = [false; 256];

@@ -12,6 +12,7 @@ pub mod dial;
 pub mod filter;
 mod hosts;
 #[cfg(unix)]
+pub mod inbox;
 pub mod inherit;
 pub mod listen;
 pub mod own;

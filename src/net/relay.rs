@@ -139,6 +139,15 @@ pub async fn relay<C: Conduit, O: Conduit>(
         client.abort();
         origin.abort();
     }
+    if matches!(outcome, RelayOutcome::Idle | RelayOutcome::HalfClosed) {
+        // What one side does not take is not kept for it in the kernel.
+        if down.is_holding() {
+            client.abort();
+        }
+        if up.is_holding() {
+            origin.abort();
+        }
+    }
     match deaf {
         Some(deaf) if !deaf.ended => RelayOutcome::OriginFailed(deaf.error),
         _ => outcome,

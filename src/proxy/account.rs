@@ -1,14 +1,19 @@
 //! Where a proxy tells what it does: the counters of this process, and the access log.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
 
 use crate::{
-    shared_memory::{Counters, Seat},
+    config::settings::LimitsSettings,
+    shared_memory::{Counters, Hold, Seat},
     telemetry::{
         access_log::AccessLog,
         access_record::AccessRecord,
@@ -25,30 +30,45 @@ pub struct Account {
     dropped: AtomicU64,
     worker: Option<usize>,
     max_connections: AtomicU32,
+    max_connections_per_client: AtomicU32,
 }
 
-/// One client connection in the count of the whole instance. Dropping it takes it out.
+/// One client connection in the count of the whole instance, and in that of its client where there is a limit. Dropping it
+/// takes it out.
 #[derive(Debug)]
 pub struct ConnectionTicket {
     seat: Seat,
+    _hold: Option<Hold>,
+}
+
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// `limits.max_connections_per_client`.
+    Client,
+    /// `limits.max_connections`.
+    Instance,
 }
 
 impl Account {
     /// Books in `seat` and `log`, for the worker with this index.
     #[must_use]
-    pub fn new(seat: Seat, log: AccessLog, worker: Option<usize>, max_connections: u32) -> Self {
+    pub fn new(seat: Seat, log: AccessLog, worker: Option<usize>, limits: &LimitsSettings) -> Self {
         Self {
             seat,
             log: ArcSwap::from_pointee(log),
             dropped: AtomicU64::new(0),
             worker,
-            max_connections: AtomicU32::new(max_connections),
+            max_connections: AtomicU32::new(limits.max_connections),
+            max_connections_per_client: AtomicU32::new(limits.max_connections_per_client),
         }
     }
 
-    /// Puts another limit in force. Connections over it stay.
-    pub fn set_max_connections(&self, limit: u32) {
-        self.max_connections.store(limit, Ordering::Relaxed);
+    /// Puts other limits in force. Connections over them stay. Those that were made while there was no limit for each client
+    /// are not counted in it.
+    pub fn set_limits(&self, limits: &LimitsSettings) {
+        self.max_connections.store(limits.max_connections, Ordering::Relaxed);
+        self.max_connections_per_client.store(limits.max_connections_per_client, Ordering::Relaxed);
     }
 
     /// The access log.
@@ -74,9 +94,29 @@ impl Account {
         self.worker
     }
 
-    pub(super) fn admit(&self) -> Option<ConnectionTicket> {
-        let limit = self.max_connections.load(Ordering::Relaxed);
-        self.seat.try_connection(limit).then(|| ConnectionTicket { seat: self.seat.clone() })
+    /// Takes one more connection of `client` into the counts.
+    pub(super) fn admit(&self, client: IpAddr) -> Result<ConnectionTicket, Crowd> {
+        let each = self.max_connections_per_client.load(Ordering::Relaxed);
+        let hold = match each {
+            0 => None,
+            most => Some(self.seat.try_hold(self.key_of(client), most).ok_or(Crowd::Client)?),
+        };
+        if !self.seat.try_connection(self.max_connections.load(Ordering::Relaxed)) {
+            return Err(Crowd::Instance);
+        }
+        Ok(ConnectionTicket { seat: self.seat.clone(), _hold: hold })
+    }
+
+    /// Whose connections are counted together: those of one IPv4 address, however it is written, and of one IPv6 /64, for
+    /// that is what one client has all addresses of.
+    fn key_of(&self, client: IpAddr) -> u64 {
+        let client = match client.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+            address @ IpAddr::V4(_) => address,
+        };
+        let mut hasher = DefaultHasher::new();
+        (self.seat.segment().seed(), "connections", client).hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -112,5 +152,55 @@ impl Account {
 impl Drop for ConnectionTicket {
     fn drop(&mut self) {
         self.seat.release_connection();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, shared_memory::Segment};
+
+    fn account(seat: Seat, text: &str) -> Account {
+        let sources =
+            config::Sources { text: Some(("config.yml".into(), text.into())), ..config::Sources::default() };
+        let limits = config::load(&sources).unwrap().settings.limits;
+        Account::new(seat, AccessLog::off(), None, &limits)
+    }
+
+    #[test]
+    fn whose_connections_are_counted_together() {
+        let segment = Segment::private(1).unwrap();
+        let account = account(segment.seat(0).unwrap(), "");
+        let key = |client: &str| account.key_of(client.parse().unwrap());
+        for (one, other, is_same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+        ] {
+            assert_eq!(key(one) == key(other), is_same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_full_is_told_and_nothing_is_kept_of_those_who_are_turned_away() {
+        let segment = Segment::private(1).unwrap();
+        let account = account(
+            segment.seat(0).unwrap(),
+            "limits: { max_connections: 3, max_connections_per_client: 2 }",
+        );
+        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let tickets = [account.admit(one).unwrap(), account.admit(one).unwrap()];
+        assert_eq!(account.admit(one).unwrap_err(), Crowd::Client);
+        let third = account.admit(other).unwrap();
+        assert_eq!(account.admit(other).unwrap_err(), Crowd::Instance);
+        assert_eq!(segment.held(account.key_of(other)), 1);
+        drop(third);
+        assert_eq!(account.admit(one).unwrap_err(), Crowd::Client);
+        drop(tickets);
+        assert_eq!(segment.held(account.key_of(one)), 0);
+        assert_eq!(account.counters().connections_active.load(Ordering::Relaxed), 0);
     }
 }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
+use super::account::Crowd;
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
     policy::{Refusal, RefusalKind, RuleName},
-    server::{BodyFault, Fault},
+    server::Fault,
     telemetry::names::ProxyErrorType,
     upstream::UpstreamError,
 };
@@ -65,15 +66,6 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    pub(super) fn crowded() -> Self {
-        Self::new(
-            Blame::Policy,
-            StatusCode::SERVICE_UNAVAILABLE,
-            ProxyErrorType::ConnectionLimitReached,
-            "limits.max_connections is reached",
-        )
-    }
-
     pub(super) fn https_in_the_clear() -> Self {
         Self::new(
             Blame::Downstream,
@@ -85,6 +77,38 @@ impl ProxyError {
 
     fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Upstream, status, kind, details)
+    }
+}
+
+/// Why the body of a request could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    /// The client closed its connection inside the body.
+    Incomplete,
+    /// The chunked framing is broken.
+    Malformed,
+    /// Nothing came for `timeouts.body_idle`.
+    Timeout,
+}
+
+/// 503 for both: 429 is for those who are too fast, and is told with the time to wait, which nobody can know here.
+impl From<Crowd> for ProxyError {
+    fn from(crowd: Crowd) -> Self {
+        let (rule, text) = match crowd {
+            Crowd::Instance => ("limits.max_connections", "limits.max_connections is reached"),
+            Crowd::Client => (
+                "limits.max_connections_per_client",
+                "this client has as many connections as limits.max_connections_per_client allows",
+            ),
+        };
+        let mut error = Self::new(
+            Blame::Policy,
+            StatusCode::SERVICE_UNAVAILABLE,
+            ProxyErrorType::ConnectionLimitReached,
+            text,
+        );
+        error.rule = Some(RuleName::key(rule));
+        error
     }
 }
 

@@ -15,7 +15,6 @@ use super::{
     account::Account,
     error::{Blame, ProxyError},
     live::{Live, Name},
-    request_body::Upload,
 };
 use crate::{
     config::settings::QueryLogging,
@@ -36,13 +35,12 @@ pub(super) struct Exchange {
     query: QueryLogging,
     id: RequestId,
     client: SocketAddr,
-    local: SocketAddr,
     started: Instant,
     started_at: SystemTime,
     method: Option<Method>,
     http10: bool,
     scheme: Option<&'static str>,
-    authority: Option<Authority>,
+    authority: Option<Arc<Authority>>,
     /// The raw target or its path, for the log.
     path: Bytes,
     status: Option<StatusCode>,
@@ -50,7 +48,7 @@ pub(super) struct Exchange {
     rule: Option<RuleName>,
     upstream: Option<SocketAddr>,
     reused: bool,
-    upload: Option<Arc<Upload>>,
+    bytes_in: u64,
     counts: Option<Arc<RelayCounts>>,
     bytes_out: u64,
     dns: Option<Duration>,
@@ -70,7 +68,6 @@ impl Exchange {
         account: &Arc<Account>,
         live: &Live,
         client: SocketAddr,
-        local: SocketAddr,
         started: Instant,
     ) -> Box<Self> {
         let started_at = SystemTime::now().checked_sub(started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -80,7 +77,6 @@ impl Exchange {
             query: live.query,
             id: RequestId::next(),
             client,
-            local,
             started,
             started_at,
             method: None,
@@ -93,7 +89,7 @@ impl Exchange {
             rule: None,
             upstream: None,
             reused: false,
-            upload: None,
+            bytes_in: 0,
             counts: None,
             bytes_out: 0,
             dns: None,
@@ -109,8 +105,9 @@ impl Exchange {
         self.id
     }
 
-    pub(super) fn local(&self) -> SocketAddr {
-        self.local
+    /// Whether it is one of HEAD, whose answer has no content.
+    pub(super) fn is_head(&self) -> bool {
+        self.method.as_ref().is_some_and(|method| *method == Method::HEAD)
     }
 
     pub(super) fn name(&self) -> &Name {
@@ -127,7 +124,7 @@ impl Exchange {
     pub(super) fn targets(
         &mut self,
         scheme: Option<&'static str>,
-        authority: Option<Authority>,
+        authority: Option<Arc<Authority>>,
         path: Bytes,
     ) {
         self.scheme = scheme;
@@ -176,9 +173,9 @@ impl Exchange {
         self.account.counters().upstream_retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Its body is on the way.
-    pub(super) fn uploads(&mut self, upload: Arc<Upload>) {
-        self.upload = Some(upload);
+    /// So many bytes of its content are on their way.
+    pub(super) fn received(&mut self, bytes: u64) {
+        self.bytes_in = bytes;
     }
 
     /// The head of the response is here.
@@ -191,8 +188,9 @@ impl Exchange {
         self.status = Some(status);
     }
 
-    pub(super) fn count_out(&mut self, bytes: u64) {
-        self.bytes_out += bytes;
+    /// So many bytes of the response's content are on their way.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes_out = bytes;
     }
 
     /// It goes on as a tunnel, whose bytes are counted here.
@@ -268,7 +266,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let (bytes_in, bytes_out) = match &self.counts {
             Some(counts) => (counts.up(), counts.down()),
-            None => (self.upload.as_ref().map_or(0, |upload| upload.bytes()), self.bytes_out),
+            None => (self.bytes_in, self.bytes_out),
         };
         let record = AccessRecord {
             at: self.started_at,

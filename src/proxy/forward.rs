@@ -1,332 +1,173 @@
 //! A plain request on its way to the origin and its response on the way back.
+//!
+//! The exchange has both sockets in its hands and moves them by turns, in the one task of the client's connection: what is to
+//! be sent of the request, and what comes of the response. A request goes out once more, on a new connection, only when nothing
+//! can have been done by the first.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
+mod answered;
+mod sending;
+
+use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+
+use self::{
+    answered::Answered,
+    sending::{Attending, Failed},
 };
-
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery,
-};
-use hyper::body::Incoming;
-use tokio::time::Instant;
-
 use super::{
     error::ProxyError,
     exchange::Exchange,
-    interim,
+    flow::Flow,
     live::Live,
-    request_body::{RequestBody, Upload},
     respond::{self, Form},
-    response_body::{Lease, ProxyBody},
-    upgrade,
 };
 use crate::{
     message::{
-        framing::{self, Framing, ResponseFraming},
-        hop_by_hop::{self, Upgrade},
-        trace,
+        body::{Body, TrailerRules},
+        framing::Framing,
+        hop_by_hop::{HopByHop, Upgrade},
+        onward::{self, RequestOnward},
+        response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
     },
     net::authority::Authority,
     policy::Permit,
-    server::{RequestHead, Wire},
+    server::{After, Client, RequestHead},
     upstream::{
-        Connection, Pool, SendFailure, UpstreamError,
+        Connection, Pool, UpstreamError,
         retry::{self, Attempt},
     },
 };
 
-/// How long the body of a request with `Expect: 100-continue` is held back when the origin says nothing
-/// (RFC 9110 section 10.1.1 allows a proxy to go on after a while).
-const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// One request that may be sent to its origin.
-pub(super) struct Errand {
-    pub(super) pool: Arc<Pool<RequestBody>>,
-    pub(super) live: Arc<Live>,
-    pub(super) wire: Arc<Wire>,
-    pub(super) head: RequestHead,
-    pub(super) origin: Authority,
+pub(super) struct Errand<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) live: &'a Live,
+    pub(super) head: &'a RequestHead,
+    pub(super) origin: Arc<Authority>,
     /// In origin-form, as the origin gets it.
-    pub(super) path: PathAndQuery,
+    pub(super) path: Bytes,
+    pub(super) max_forwards: Option<u32>,
     pub(super) permit: Permit,
 }
 
-/// The request as the next hop gets it, and what is remembered of it.
-struct Prepared {
-    request: Request<RequestBody>,
-    upload: Option<Arc<Upload>>,
-    upgrade: Option<Upgrade>,
-}
-
-/// Sends the request on and answers with what comes back.
+/// Sends the request on, and to the client what comes back.
 pub(super) async fn forward(
-    errand: Errand,
-    request: Request<Incoming>,
+    errand: Errand<'_>,
+    client: &mut Client,
     mut exchange: Box<Exchange>,
     form: Form,
-) -> Response<ProxyBody> {
-    match send(&errand, request, &mut exchange).await {
-        Ok(answered) => respond(errand, answered, exchange, form),
-        Err(error) => respond::failure(exchange, &error, form),
+) -> After {
+    match send(&errand, client, &mut exchange).await {
+        Ok(answered) => answered.deliver(&errand, client, exchange).await,
+        Err(error) => respond::failure(client, exchange, &error, form).await,
     }
 }
 
-/// A response and the connection that it comes on.
-struct Answered {
-    response: Response<Incoming>,
-    connection: Connection<RequestBody>,
-    upload: Option<Arc<Upload>>,
-    upgrade: Option<Upgrade>,
+/// Makes the next hop's request.
+fn prepare(errand: &Errand<'_>, client: IpAddr) -> Result<(Flow, Option<Upgrade>), ProxyError> {
+    let (head, live) = (errand.head, errand.live);
+    if live.name.pseudonym.has_signed(head.fields()) {
+        return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
+    }
+    if let Framing::Length(length) = head.framing
+        && live.max_body_size != 0
+        && length > live.max_body_size
+    {
+        return Err(ProxyError::too_large());
+    }
+    let hop_by_hop = HopByHop::read(head.fields());
+    let onward = RequestOnward {
+        method: head.method.as_str().as_bytes(),
+        target: &errand.path,
+        origin: &errand.origin,
+        received: head.version,
+        framing: head.framing,
+        via: live.name.via(),
+        client_address: live.client_address,
+        client,
+        max_forwards: errand.max_forwards,
+        keep_case: live.keep_case,
+    };
+    let mut out = Vec::with_capacity(head.raw.len() + 128);
+    let upgrade = onward::write_request(&mut out, &onward, &hop_by_hop, head.fields());
+    // The origin need not understand trailers, but nothing in front of it does any harm with them.
+    let rules = TrailerRules { wanted: true, nominated: hop_by_hop.nominated, keep_case: live.keep_case };
+    let limit = if live.max_body_size == 0 { u64::MAX } else { live.max_body_size };
+    let mut request = Flow::new(out, Body::of_request(head.framing, rules), limit);
+    if head.expects_continue && head.framing != Framing::None {
+        request.close();
+    }
+    Ok((request, upgrade))
 }
 
-async fn send(
-    errand: &Errand,
-    request: Request<Incoming>,
+async fn send<'a>(
+    errand: &'a Errand<'a>,
+    client: &mut Client,
     exchange: &mut Exchange,
-) -> Result<Answered, ProxyError> {
-    let (parts, incoming) = request.into_parts();
-    let method = parts.method.clone();
-    let mut prepared = prepare(errand, parts.method, parts.headers, Some(incoming), exchange)?;
-    if errand.live.http.preserve_header_case {
-        // hyper keeps the names as they were received in here.
-        *prepared.request.extensions_mut() = parts.extensions;
-        interim::pass_on(&mut prepared.request, errand, prepared.upload.as_ref());
-    }
+) -> Result<Answered<'a>, ProxyError> {
+    let (request, upgrade) = prepare(errand, client.peer().ip())?;
     let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
     };
+    let mut attending = Attending::new(errand, request);
     let mut repeated = false;
     loop {
         exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
-        let Prepared { request, upload, upgrade } = prepared;
-        let sent = send_on(&mut connection, request, upload.as_deref(), errand).await;
-        let failure = match sent {
-            Ok(response) => {
+        let failure = match poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await {
+            Ok(end) => {
                 exchange.answered();
-                let framing = framing_of(&method, &response)?;
-                if !framing.reusable {
-                    connection.retire();
-                }
-                poll_fn(|cx| errand.wire.poll_interim_sent(cx)).await;
-                return Ok(Answered { response, connection, upload, upgrade });
+                return Ok(Answered { attending, connection, head_end: end, upgrade });
             }
-            Err(Failed::Late(error)) => return Err(error.into()),
-            Err(Failed::Sending(failure)) => *failure,
+            Err(Failed::Client(error)) => return Err(error),
+            Err(Failed::Origin(error)) => error,
         };
-        let body_whole = upload.as_ref().is_none_or(|upload| !upload.is_touched());
         let attempt = Attempt {
-            method: &method,
+            method: &errand.head.method,
             reused: connection.is_reused(),
-            unsent: failure.unsent.is_some(),
-            response_begun: failure.response_begun,
-            body_whole: body_whole && (upload.is_none() || failure.unsent.is_some()),
+            unsent: !attending.request.has_begun(),
+            response_begun: connection.has_answered(),
+            body_whole: !attending.request.took_content(),
         };
-        if repeated || !retry::may_repeat(attempt) {
-            return Err(cause(&failure.error, upload.as_deref(), &errand.wire));
+        if repeated || !matches!(failure, UpstreamError::Terminated) || !retry::may_repeat(attempt) {
+            return Err(failure.into());
         }
         repeated = true;
         exchange.repeated();
         connection = connect(errand, exchange).await?;
-        prepared = match failure.unsent {
-            Some(request) => Prepared { request, upload, upgrade },
-            None => again(errand, method.clone(), exchange)?,
-        };
+        attending.restart();
     }
 }
 
-/// How the response is framed. hyper is laxer: it passes `gzip, chunked`, and both lengths.
-fn framing_of(method: &Method, response: &Response<Incoming>) -> Result<ResponseFraming, UpstreamError> {
-    let fields = response.headers();
-    let lengths = fields.get_all(header::CONTENT_LENGTH).iter();
-    let codings = fields.get_all(header::TRANSFER_ENCODING).iter();
-    let lines = lengths
-        .map(|value| (&b"content-length"[..], value.as_bytes()))
-        .chain(codings.map(|value| (&b"transfer-encoding"[..], value.as_bytes())));
-    framing::response_framing(method, response.status(), response.version(), lines)
-        .map_err(|_| UpstreamError::Malformed)
-}
-
-/// Why a request got no response: the client's body, or the origin.
-fn cause(error: &hyper::Error, upload: Option<&Upload>, wire: &Wire) -> ProxyError {
-    if upload.is_some_and(Upload::is_too_large) {
-        ProxyError::too_large()
-    } else if let Some(fault) = wire.body_fault() {
-        fault.into()
-    } else {
-        UpstreamError::from(error).into()
-    }
-}
-
-async fn connect(errand: &Errand, exchange: &mut Exchange) -> Result<Connection<RequestBody>, ProxyError> {
-    let dialled = errand.live.dial(&errand.origin, &errand.permit).await?;
+async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connection, ProxyError> {
+    // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
+    let dialled = Box::pin(errand.live.dial(&errand.origin, &errand.permit)).await?;
     exchange.dialled(&dialled);
-    let origin = Arc::new(errand.origin.clone());
-    Connection::begin(dialled, origin, &errand.live.http)
-        .await
-        .map_err(|error| UpstreamError::from(&error).into())
+    Ok(Connection::new(dialled, Arc::clone(&errand.origin)))
 }
 
-/// Makes the next hop's request in place: no field is copied.
-fn prepare(
-    errand: &Errand,
-    method: Method,
-    mut headers: HeaderMap,
-    incoming: Option<Incoming>,
-    exchange: &mut Exchange,
-) -> Result<Prepared, ProxyError> {
-    let facts = &errand.head;
-    let live = &errand.live;
-    if live.name.pseudonym.has_signed(&headers) {
-        return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
+impl Errand<'_> {
+    fn accepts_trailers(&self) -> bool {
+        HopByHop::read(self.head.fields()).accepts_trailers
     }
-    let upgrade = match facts.framing {
-        Framing::None => hop_by_hop::upgrade_of(version_of(facts.http10), &headers),
-        _ => None,
-    };
-    hop_by_hop::strip_request(&mut headers);
-    if facts.http10 {
-        headers.remove(header::EXPECT);
-    }
-    headers.insert(header::HOST, host_of(&errand.origin));
-    match facts.framing {
-        Framing::None => {}
-        Framing::Length(length) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Framing::Chunked => {
-            headers.remove(header::CONTENT_LENGTH);
-            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
-    trace::mark_client(live.client_address, errand.wire.peer().ip(), &mut headers);
-    live.name.sign(version_of(facts.http10), &mut headers);
-    if let Some(upgrade) = &upgrade {
-        hop_by_hop::restore_upgrade(&mut headers, upgrade.clone());
-    }
-    let expects = facts.expects_continue && !facts.http10;
-    let (body, upload) = match (facts.framing, incoming) {
-        (Framing::None | Framing::Length(0), _) | (_, None) => (RequestBody::Empty, None),
-        (Framing::Length(length), _) if live.max_body_size != 0 && length > live.max_body_size => {
-            return Err(ProxyError::too_large());
-        }
-        (_, Some(incoming)) => {
-            let (body, upload) = RequestBody::stream(incoming, live.max_body_size, !expects);
-            exchange.uploads(Arc::clone(&upload));
-            (body, Some(upload))
-        }
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(errand.path.clone());
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
-    interim::pass_on(&mut request, errand, upload.as_ref());
-    Ok(Prepared { request, upload, upgrade })
 }
 
-/// The same request once more, from the bytes that the client sent. Only for one without a body.
-fn again(errand: &Errand, method: Method, exchange: &mut Exchange) -> Result<Prepared, ProxyError> {
-    prepare(errand, method, errand.head.fields(), None, exchange)
-}
-
-/// Why sending did not lead to a response.
-enum Failed {
-    Sending(Box<SendFailure<RequestBody>>),
-    Late(UpstreamError),
-}
-
-/// Sends the request and waits for the head of the response, within `timeouts.response_head` from the end of the request
-/// and `timeouts.body_idle` while its body moves.
-async fn send_on(
-    connection: &mut Connection<RequestBody>,
-    request: Request<RequestBody>,
-    upload: Option<&Upload>,
-    errand: &Errand,
-) -> Result<Response<Incoming>, Failed> {
-    let started = Instant::now();
-    let live = &errand.live;
-    let mut sending = pin!(connection.send(request));
-    poll_fn(|cx| {
-        loop {
-            let sent = sending.as_mut().poll(cx);
-            if errand.wire.has_too_many_interim() {
-                return Poll::Ready(Err(Failed::Late(UpstreamError::Malformed)));
-            }
-            if let Poll::Ready(sent) = sent {
-                return Poll::Ready(sent.map_err(|failure| Failed::Sending(Box::new(failure))));
-            }
-            let (mut at, mut late) = match upload {
-                None => (started + live.response_head, UpstreamError::HeadTimeout),
-                Some(upload) if !upload.is_gate_open() => {
-                    // The request stays open either way; only the holding back ends.
-                    if errand.wire.poll_until(cx, started + CONTINUE_PATIENCE).is_pending() {
-                        return Poll::Pending;
-                    }
-                    upload.open_gate();
-                    continue;
-                }
-                Some(upload) => match upload.done_at() {
-                    Some(done) => (done + live.response_head, UpstreamError::HeadTimeout),
-                    // The front has its own deadline on a client that is silent.
-                    None if upload.waits_for_client() => return Poll::Pending,
-                    None => (upload.last_progress() + live.body_idle, UpstreamError::BodyTimeout),
-                },
-            };
-            let given_up = errand.wire.client_finished().map(|finished| finished + live.client_header);
-            if given_up.is_some_and(|given_up| given_up < at) {
-                (at, late) = (given_up.unwrap_or(at), UpstreamError::ClientGone);
-            }
-            return match errand.wire.poll_until(cx, at) {
-                Poll::Ready(()) => Poll::Ready(Err(Failed::Late(late))),
-                Poll::Pending => Poll::Pending,
-            };
-        }
-    })
-    .await
-}
-
-/// Makes the client's response out of the origin's.
-fn respond(
-    errand: Errand,
-    answered: Answered,
-    mut exchange: Box<Exchange>,
-    form: Form,
-) -> Response<ProxyBody> {
-    let Answered { response, mut connection, upload, upgrade } = answered;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return upgrade::hand_over(&errand, response, connection, upgrade.as_ref(), exchange, form);
+/// Looks at a response head, in room on the stack or, for origins that send very many lines, elsewhere.
+fn with_head<T>(
+    raw: &[u8],
+    errand: &Errand<'_>,
+    see: impl FnOnce(Result<ResponseHead<'_>, ResponseHeadError>) -> Result<T, UpstreamError>,
+) -> Result<T, UpstreamError> {
+    let most = errand.live.response_limits.max_headers;
+    let method = &errand.head.method;
+    let mut few = [const { MaybeUninit::uninit() }; LINES_INLINE];
+    if most <= LINES_INLINE {
+        return see(ResponseHead::read(raw, method, &mut few[..most]));
     }
-    let (mut parts, incoming) = response.into_parts();
-    connection.learn(&parts.headers);
-    let received = parts.version;
-    let nominated = hop_by_hop::strip_response(&mut parts.headers);
-    framing::drop_forbidden_lengths(parts.status, &mut parts.headers);
-    errand.live.name.sign(received, &mut parts.headers);
-    if errand.head.http10 {
-        // Our own version is 1.1, but this client did not say that it knows persistent connections (RFC 9112 section 9.3).
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    parts.version = Version::HTTP_11;
-    exchange.respond(parts.status);
-    if upload.is_some_and(|upload| upload.done_at().is_none()) {
-        connection.detach();
-    }
-    let lease = Lease { connection, pool: Arc::clone(&errand.pool) };
-    let body = ProxyBody::stream(incoming, lease, nominated, exchange, errand.wire, errand.live.body_idle);
-    Response::from_parts(parts, body)
-}
-
-fn host_of(origin: &Authority) -> HeaderValue {
-    let text = if origin.port == 80 { origin.host.to_string() } else { origin.to_string() };
-    HeaderValue::try_from(text).expect("an authority is visible ASCII")
-}
-
-fn version_of(http10: bool) -> Version {
-    if http10 { Version::HTTP_10 } else { Version::HTTP_11 }
+    // No line is shorter than "a:" and its end.
+    let mut many: Vec<_> =
+        std::iter::repeat_with(MaybeUninit::uninit).take(most.min(raw.len() / 3)).collect();
+    see(ResponseHead::read(raw, method, &mut many))
 }

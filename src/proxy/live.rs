@@ -3,18 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Version};
-
 use super::error::ProxyError;
 use crate::{
     config::settings::{self, QueryLogging, Settings, Via},
-    message::trace::{ClientAddress, Pseudonym},
+    message::{
+        head::HeadLimits,
+        trace::{ClientAddress, Pseudonym},
+    },
     net::{
         authority::Authority,
         dial::{DialError, Dialer, Dialled},
     },
     policy::{Permit, Policy},
-    upstream::ConnectionOptions,
 };
 
 /// The state of one generation of the configuration.
@@ -22,7 +22,8 @@ use crate::{
 pub struct Live {
     pub(super) policy: Policy,
     pub(super) dialer: Dialer,
-    pub(super) http: ConnectionOptions,
+    pub(super) response_limits: HeadLimits,
+    pub(super) keep_case: bool,
     pub(super) name: Name,
     pub(super) client_address: ClientAddress,
     pub(super) max_body_size: u64,
@@ -62,11 +63,11 @@ impl Live {
         Self {
             policy: options.policy,
             dialer: options.dialer,
-            http: ConnectionOptions {
-                max_header_bytes: settings.limits.max_header_bytes,
+            response_limits: HeadLimits {
+                max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
-                preserve_header_case: settings.forwarding.preserve_header_case,
             },
+            keep_case: settings.forwarding.preserve_header_case,
             name: Name { pseudonym: options.pseudonym, via: settings.forwarding.via != Via::Off },
             client_address: match settings.forwarding.client_address {
                 settings::ClientAddress::Delete => ClientAddress::Delete,
@@ -97,10 +98,8 @@ impl Live {
 }
 
 impl Name {
-    /// Signs a message that passes.
-    pub(super) fn sign(&self, received: Version, headers: &mut HeaderMap) {
-        if self.via {
-            self.pseudonym.sign(received, headers);
-        }
+    /// Who signs a message that passes, where that is wanted.
+    pub(super) fn via(&self) -> Option<&Pseudonym> {
+        self.via.then_some(&*self.pseudonym)
     }
 }

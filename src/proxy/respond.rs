@@ -6,11 +6,13 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{StatusCode, Version};
 
-use super::{error::ProxyError, exchange::Exchange, response_body::ProxyBody};
-
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+use super::{date, error::ProxyError, exchange::Exchange};
+use crate::{
+    message::{field::Name, framing::Framing},
+    server::{After, Client, RequestHead},
+};
 
 /// What of the request decides the form of an answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,29 +21,69 @@ pub(super) struct Form {
     pub(super) problem_json: bool,
     /// The connection ends with this answer: what stands behind the request is not read.
     pub(super) close: bool,
+    /// The request has a body, and the client may still be sending it.
+    pub(super) has_body: bool,
 }
 
 impl Form {
-    /// The form that the client of a request with these fields wants.
-    pub(super) fn wanted(headers: &HeaderMap, close: bool) -> Self {
-        let problem_json = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .any(|value| value.to_str().is_ok_and(|value| value.contains("application/problem+json")));
-        Self { problem_json, close }
+    /// The form that the client of this request wants. What stands behind one that is refused is read only where its end is
+    /// known for sure.
+    pub(super) fn wanted(head: &RequestHead, is_draining: bool) -> Self {
+        let wanted: &[u8] = b"application/problem+json";
+        let problem_json =
+            head.values(Name::Accept).any(|value| value.windows(wanted.len()).any(|part| part == wanted));
+        let has_body = head.framing != Framing::None;
+        Self { problem_json, close: is_draining || !head.keep_alive || has_body, has_body }
     }
 }
 
 /// Answers a failure, and writes it into the exchange.
-pub(super) fn failure(mut exchange: Box<Exchange>, error: &ProxyError, form: Form) -> Response<ProxyBody> {
-    exchange.refused(error);
-    let response = build(&exchange, error, form);
-    exchange.respond(response.status());
-    response
+pub(super) async fn failure(
+    client: &mut Client,
+    mut exchange: Box<Exchange>,
+    error: &ProxyError,
+    form: Form,
+) -> After {
+    let answer = build(&mut exchange, error, form);
+    deliver(client, exchange, &answer, form).await
+}
+
+/// An answer of our own that is no failure: the page at `/`, a `TRACE` that ends here. `fields` are whole lines.
+pub(super) async fn content(
+    client: &mut Client,
+    mut exchange: Box<Exchange>,
+    content_type: &str,
+    content: &[u8],
+    fields: &str,
+    form: Form,
+) -> After {
+    let lines = format!("content-type: {content_type}\r\n{fields}");
+    exchange.respond(StatusCode::OK);
+    let answer = write(&exchange, StatusCode::OK, &lines, content, form);
+    exchange.complete();
+    deliver(client, exchange, &answer, form).await
+}
+
+/// An answer as the bytes of a whole message, for a client whose request was none.
+pub(super) fn message(mut exchange: Box<Exchange>, error: &ProxyError) -> Bytes {
+    build(&mut exchange, error, Form { close: true, ..Form::default() }).into()
+}
+
+async fn deliver(client: &mut Client, exchange: Box<Exchange>, answer: &[u8], form: Form) -> After {
+    let sent = client.send(answer).await;
+    drop(exchange);
+    match sent {
+        Ok(()) if form.has_body => After::Linger,
+        Ok(()) if form.close => After::Close,
+        Ok(()) => After::KeepAlive,
+        Err(_) => After::Broken,
+    }
 }
 
 /// The answer to a failure.
-fn build(exchange: &Exchange, error: &ProxyError, form: Form) -> Response<ProxyBody> {
+fn build(exchange: &mut Exchange, error: &ProxyError, form: Form) -> Vec<u8> {
+    exchange.refused(error);
+    exchange.respond(error.status);
     let id = exchange.id();
     let status = error.status;
     let reason = status.canonical_reason().unwrap_or("Error");
@@ -64,68 +106,37 @@ fn build(exchange: &Exchange, error: &ProxyError, form: Form) -> Response<ProxyB
         );
         ("text/plain; charset=utf-8", text)
     };
-    let mut response = Response::new(ProxyBody::full(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PROXY_STATUS, proxy_status(exchange.name().pseudonym.as_str(), error));
-    finish(headers, exchange, form);
-    response
+    let name = exchange.name().pseudonym.as_str();
+    let lines = format!(
+        "content-type: {content_type}\r\ncache-control: no-store\r\nproxy-status: {}\r\n",
+        proxy_status(name, error)
+    );
+    write(exchange, status, &lines, text.as_bytes(), form)
 }
 
-/// An answer of our own that is no failure: the page at `/`, a `TRACE` that ends here.
-pub(super) fn content(
-    mut exchange: Box<Exchange>,
-    status: StatusCode,
-    content_type: &'static str,
-    text: String,
-    form: Form,
-) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody::full(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    finish(headers, &exchange, form);
-    exchange.respond(status);
-    exchange.complete();
-    response
-}
-
-/// An answer as the bytes of a whole message, for a client whose request was none.
-pub(super) fn message(mut exchange: Box<Exchange>, error: &ProxyError) -> Bytes {
-    exchange.refused(error);
-    exchange.respond(error.status);
-    let response = build(&exchange, error, Form { problem_json: false, close: true });
-    let (parts, body) = response.into_parts();
-    let ProxyBody::Full(Some(content)) = body else { unreachable!("a failure is answered with text") };
-    let mut text = format!(
-        "HTTP/1.1 {} {}\r\n",
-        parts.status.as_u16(),
-        parts.status.canonical_reason().unwrap_or("Error")
-    )
-    .into_bytes();
-    for (name, value) in &parts.headers {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
+/// The bytes of an answer with these lines besides those that each has.
+fn write(exchange: &Exchange, status: StatusCode, lines: &str, content: &[u8], form: Form) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let mut answer = format!("HTTP/1.1 {} {reason}\r\n{lines}", status.as_u16()).into_bytes();
+    if let Some(via) = exchange.name().via() {
+        for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
+            answer.extend_from_slice(part);
+        }
     }
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    text.extend_from_slice(format!("content-length: {}\r\ndate: {date}\r\n\r\n", content.len()).as_bytes());
-    text.extend_from_slice(&content);
-    text.into()
-}
-
-fn finish(headers: &mut HeaderMap, exchange: &Exchange, form: Form) {
-    exchange.name().sign(Version::HTTP_11, headers);
     if form.close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer.extend_from_slice(b"connection: close\r\n");
     }
+    answer.extend_from_slice(format!("content-length: {}\r\ndate: ", content.len()).as_bytes());
+    answer.extend_from_slice(&date::now());
+    answer.extend_from_slice(b"\r\n\r\n");
+    if !exchange.is_head() {
+        answer.extend_from_slice(content);
+    }
+    answer
 }
 
 /// `Proxy-Status: name; error=type; rcode="..."; details="..."` (RFC 9209 section 2).
-fn proxy_status(pseudonym: &str, error: &ProxyError) -> HeaderValue {
+fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     let mut text = String::with_capacity(96);
     text.push_str(pseudonym);
     let _ = write!(text, "; error={}", error.kind.name());
@@ -137,8 +148,7 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> HeaderValue {
     } else {
         push_string(&mut text, "details", &error.details);
     }
-    HeaderValue::try_from(text)
-        .unwrap_or_else(|_| HeaderValue::from_static("proxy; error=proxy_internal_error"))
+    text
 }
 
 /// `; name="text"` as a structured-field String (RFC 8941 section 3.3.3): what it cannot hold becomes `?`.

@@ -1,33 +1,29 @@
 //! The service that every worker serves: what kind of request it is, whether it may pass, and who takes it on.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request, Response, uri::PathAndQuery};
-use hyper::body::Incoming;
+use http::Method;
 
 use super::{
-    account::{Account, ConnectionTicket},
+    account::{Account, ConnectionTicket, Crowd},
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
     live::Live,
     local,
-    request_body::RequestBody,
     respond::{self, Form},
-    response_body::ProxyBody,
     tunnel,
 };
 use crate::{
     message::{
-        framing::Framing,
         target::{self, Scheme},
         trace::{self, Hops},
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
-    server::{Call, Fault, RefusedHead, RequestHead, RequestTarget, Service, Wire},
+    server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits},
 };
 
@@ -35,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Proxy {
     live: ArcSwap<Live>,
-    pool: Arc<Pool<RequestBody>>,
+    pool: Arc<Pool>,
     account: Arc<Account>,
 }
 
@@ -67,79 +63,92 @@ impl Proxy {
         self.pool.sweep().await;
     }
 
-    fn begin(&self, live: &Live, wire: &Wire, head: &RequestHead) -> Box<Exchange> {
-        Exchange::begin(&self.account, live, wire.peer(), wire.local(), head.started.into_std())
+    fn begin(&self, live: &Live, peer: SocketAddr, started: tokio::time::Instant) -> Box<Exchange> {
+        Exchange::begin(&self.account, live, peer, started.into_std())
     }
 }
 
 impl Service for Proxy {
-    type Body = ProxyBody;
     type Ticket = ConnectionTicket;
+    type Crowd = Crowd;
 
-    fn admit(&self, _: SocketAddr) -> Option<ConnectionTicket> {
-        self.account.admit()
+    fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit(peer.ip())
     }
 
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes {
-        let live = self.live.load();
-        let exchange = Exchange::begin(&self.account, &live, peer, local, std::time::Instant::now());
-        respond::message(exchange, &ProxyError::crowded())
+    fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
+        let exchange = self.begin(&self.live.load(), peer, tokio::time::Instant::now());
+        respond::message(exchange, &crowd.into())
     }
 
-    async fn call(&self, request: Request<Incoming>, call: Call) -> Response<ProxyBody> {
-        let Call { wire, head } = call;
+    async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
-        let mut exchange = self.begin(&live, &wire, &head);
-        exchange.requested(request.method().clone(), head.http10);
-        // What stands behind a request that is refused is read only where its end is known for sure.
-        let form = Form::wanted(request.headers(), head.http10 || head.framing != Framing::None);
+        let mut exchange = self.begin(&live, client.peer(), head.started);
+        exchange.requested(head.method.clone(), head.is_http10());
+        let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         match head.target.clone() {
             RequestTarget::Authority(origin) => {
-                exchange.targets(None, Some(origin.clone()), Bytes::new());
-                match decide(&live, &wire, request.method(), &origin, &mut exchange) {
-                    Ok(permit) => tunnel::open(&wire, &live, &origin, &permit, exchange, closing).await,
-                    Err(error) => respond::failure(exchange, &error, closing),
+                exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
+                match decide(&live, client, head, &origin, &mut exchange) {
+                    // Boxed, for a plain request need not carry the room that dialling takes.
+                    Ok(permit) => {
+                        Box::pin(tunnel::open(client, &live, &origin, &permit, exchange, closing)).await
+                    }
+                    Err(error) => respond::failure(client, exchange, &error, closing).await,
                 }
             }
             RequestTarget::Origin(path) => {
                 exchange.targets(None, None, path.clone());
-                match admit(&live, &wire) {
-                    Ok(()) => local::answer(exchange, request.method(), &path, form),
-                    Err(refusal) => respond::failure(exchange, &refusal.into(), closing),
+                match admit(&live, client) {
+                    Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
+                    Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
                 }
             }
             RequestTarget::Asterisk => {
                 exchange.targets(None, None, Bytes::from_static(b"*"));
-                match admit(&live, &wire) {
-                    Ok(()) => local::options(exchange, form),
-                    Err(refusal) => respond::failure(exchange, &refusal.into(), closing),
+                match admit(&live, client) {
+                    Ok(()) => local::options(client, exchange, form).await,
+                    Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
                 }
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
-                exchange.targets(Some(scheme.as_str()), Some(authority.clone()), path_and_query.clone());
+                exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
                 if scheme == Scheme::Https {
-                    return respond::failure(exchange, &ProxyError::https_in_the_clear(), form);
+                    return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
                 }
-                let permit = match decide(&live, &wire, request.method(), &authority, &mut exchange) {
+                let permit = match decide(&live, client, head, &authority, &mut exchange) {
                     Ok(permit) => permit,
-                    Err(error) => return respond::failure(exchange, &error, form),
+                    Err(error) => return respond::failure(client, exchange, &error, form).await,
                 };
-                let path = match origin_form(request.method(), &path_and_query) {
-                    Ok(path) => path,
-                    Err(error) => return respond::failure(exchange, &error, closing),
+                let max_forwards = match trace::take_hop(&head.method, head.fields()) {
+                    Ok(Hops::On(left)) => left,
+                    Ok(Hops::Here) if head.method == Method::TRACE => {
+                        return local::trace(client, exchange, &head.raw, form).await;
+                    }
+                    Ok(Hops::Here) => return local::options(client, exchange, form).await,
+                    Err(error) => {
+                        let error = ProxyError::bad_request(error.to_string());
+                        return respond::failure(client, exchange, &error, form).await;
+                    }
                 };
-                let pool = Arc::clone(&self.pool);
-                let errand = Errand { pool, live, wire, head, origin: authority, path, permit };
-                pass(errand, request, exchange, form).await
+                let path = target::origin_form(&head.method, path_and_query);
+                let errand = Errand {
+                    pool: &self.pool,
+                    live: &live,
+                    head,
+                    origin: authority,
+                    path,
+                    max_forwards,
+                    permit,
+                };
+                forward::forward(errand, client, exchange, form).await
             }
         }
     }
 
-    fn refuse(&self, wire: &Wire, refused: &RefusedHead) -> Bytes {
-        let live = self.live.load();
-        let started = refused.started.into_std();
-        let mut exchange = Exchange::begin(&self.account, &live, wire.peer(), wire.local(), started);
+    fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
+        let mut exchange = self.begin(&self.live.load(), client.peer(), refused.started);
         exchange.garbled(&refused.raw);
         let answer = respond::message(exchange, &ProxyError::from(&refused.fault));
         if matches!(&refused.fault, Fault::Head(error) if !error.speaks_http()) {
@@ -150,46 +159,30 @@ impl Service for Proxy {
     }
 }
 
-/// Forwards a request, unless `Max-Forwards` says that it ends here (RFC 9110 section 7.6.2).
-async fn pass(
-    errand: Errand,
-    mut request: Request<Incoming>,
-    exchange: Box<Exchange>,
-    form: Form,
-) -> Response<ProxyBody> {
-    let method = request.method().clone();
-    match trace::take_hop(&method, request.headers_mut()) {
-        Ok(Hops::On) => forward::forward(errand, request, exchange, form).await,
-        Ok(Hops::Here) if method == Method::TRACE => local::trace(exchange, &errand.head.raw, form),
-        Ok(Hops::Here) => local::options(exchange, form),
-        Err(error) => respond::failure(exchange, &ProxyError::bad_request(error.to_string()), form),
-    }
-}
-
 /// Whether the client is on this host, by a loopback address or by the very address it has connected to.
-fn is_local(wire: &Wire) -> bool {
-    let peer = wire.peer().ip().to_canonical();
-    peer.is_loopback() || peer == wire.local().ip().to_canonical()
+fn is_local(client: &mut Client) -> bool {
+    let peer = client.peer().ip().to_canonical();
+    peer.is_loopback() || peer == client.local().ip().to_canonical()
 }
 
 /// Asks the policy whether the client is served at all.
-fn admit(live: &Live, wire: &Wire) -> Result<(), Refusal> {
-    live.policy.admit(wire.peer().ip(), is_local(wire))
+fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
+    live.policy.admit(client.peer().ip(), is_local(client))
 }
 
 /// Asks the policy.
 fn decide(
     live: &Live,
-    wire: &Wire,
-    method: &Method,
+    client: &mut Client,
+    head: &RequestHead,
     authority: &Authority,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
     let facts = Facts {
-        client: wire.peer().ip(),
-        client_is_local: is_local(wire),
-        method,
-        connect: *method == Method::CONNECT,
+        client: client.peer().ip(),
+        client_is_local: is_local(client),
+        method: &head.method,
+        connect: head.method == Method::CONNECT,
         authority,
         user: None,
     };
@@ -197,19 +190,4 @@ fn decide(
     exchange.permitted(&permit);
     exchange.routed("direct");
     Ok(permit)
-}
-
-/// The raw path and query as the origin gets them. The empty one is `*` for `OPTIONS` and `/` for all others
-/// (RFC 9112 section 3.2.4 and 3.2.1).
-fn origin_form(method: &Method, raw: &Bytes) -> Result<PathAndQuery, ProxyError> {
-    let text = std::str::from_utf8(raw).map_err(|_| unescaped())?;
-    let path = match target::origin_form(method, text) {
-        Cow::Borrowed(form) if form.len() == raw.len() => PathAndQuery::from_maybe_shared(raw.clone()),
-        form => PathAndQuery::try_from(form.as_ref()),
-    };
-    path.map_err(|_| unescaped())
-}
-
-fn unescaped() -> ProxyError {
-    ProxyError::bad_request("the request target has a byte that must be percent-encoded")
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Version};
+use http::{StatusCode, Version};
 use tokio::net::TcpStream;
 
 use super::{
     exchange::Exchange,
     live::Live,
     respond::{self, Form},
-    response_body::ProxyBody,
 };
 use crate::{
     net::{
@@ -18,40 +17,47 @@ use crate::{
         relay::{self, RelayOptions},
     },
     policy::Permit,
-    server::{ClientIo, Wire},
+    server::{After, Client, ClientIo},
 };
 
 /// Dials `origin`, and answers 200 only when it is there.
 pub(super) async fn open(
-    wire: &Wire,
+    client: &mut Client,
     live: &Arc<Live>,
     origin: &Authority,
     permit: &Permit,
     mut exchange: Box<Exchange>,
     form: Form,
-) -> Response<ProxyBody> {
+) -> After {
     let dialled = match live.dial(origin, permit).await {
         Ok(dialled) => dialled,
-        Err(error) => return respond::failure(exchange, &error, form),
+        Err(error) => return respond::failure(client, exchange, &error, form).await,
     };
     exchange.dialled(&dialled);
     exchange.reached(permit, dialled.peer, false);
     exchange.answered();
     exchange.respond(StatusCode::OK);
-    let mut response = Response::new(ProxyBody::Empty);
-    live.name.sign(Version::HTTP_11, response.headers_mut());
-    join(wire, live, exchange, dialled.stream, Bytes::new());
-    response
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    if let Some(via) = live.name.via() {
+        for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    if client.send(&head).await.is_err() {
+        return After::Broken;
+    }
+    join(live, exchange, dialled.stream, Bytes::new())
 }
 
-/// Joins the client's socket, once HTTP has ended on it, with `origin`; the exchange ends with them.
-pub(super) fn join(wire: &Wire, live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) {
+/// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
+pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) -> After {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
     let counts = exchange.tunnels();
-    wire.take_over(Box::new(move |client: ClientIo| {
+    After::Takeover(Box::new(move |client: ClientIo| {
         Box::pin(async move {
             let outcome = relay::relay(client.stream, client.early, origin, early, options, &counts).await;
             exchange.tunnel_ended(&outcome);
         })
-    }));
+    }))
 }

@@ -71,11 +71,12 @@ async fn sweep<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>) {
 }
 
 fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
-    let Some(ticket) = shared.service.admit(peer) else {
-        if let Ok(local) = stream.local_addr() {
-            turn_away(&stream, &shared.service.crowded(peer, local));
+    let ticket = match shared.service.admit(peer) {
+        Ok(ticket) => ticket,
+        Err(crowd) => {
+            turn_away(&stream, &shared.service.crowded(crowd, peer));
+            return;
         }
-        return;
     };
     // A client that is gone already is found out by the first read.
     let _ = socket::prepare(&stream, shared.tcp_keepalive);

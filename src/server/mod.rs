@@ -1,21 +1,18 @@
 //! Accepting connections and serving a [`Service`] on them. Generic over the service.
 //!
-//! [`accept`] takes connections while there is room, `connection` runs hyper on each behind a [`front`] that
-//! shows it exactly one message at a time, [`wire`] is what a connection and its exchange share, and
-//! [`drain`] ends it all in an orderly way. Knows HTTP's framing and its deadlines; not what a proxy is.
+//! [`accept`] takes connections while there is room, `connection` reads one request after the other from each and has the
+//! service answer it on the [`Client`] itself, and [`drain`] ends it all in an orderly way. Knows HTTP's heads and the
+//! deadlines on clients; not what a proxy is.
 
 pub mod accept;
+mod client;
 mod connection;
 pub mod drain;
-mod front;
 mod head;
 mod linger;
 mod service;
-mod tap;
-mod wire;
 
+pub use client::{Client, ClientOptions, Fault, RefusedHead};
 pub use connection::ConnectionOptions;
-pub use front::{Fault, FrontOptions, RefusedHead};
 pub use head::{RequestHead, RequestTarget};
-pub use service::{Call, Service};
-pub use wire::{BodyFault, ClientIo, Takeover, Wire};
+pub use service::{After, ClientIo, Service, Takeover};

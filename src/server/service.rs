@@ -1,45 +1,82 @@
 //! What a server serves.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
+use tokio::net::TcpStream;
 
-use super::{front::RefusedHead, head::RequestHead, wire::Wire};
+use super::{
+    client::{Client, RefusedHead},
+    head::RequestHead,
+};
 
-/// What a call is told besides the request.
+/// The socket of a client, given back after HTTP has ended on it, with what was read and not yet used.
 #[derive(Debug)]
-pub struct Call {
-    /// The connection that the request came on.
-    pub wire: Arc<Wire>,
-    /// The head as it was received.
-    pub head: RequestHead,
+pub struct ClientIo {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Bytes that arrived behind the request.
+    pub early: Bytes,
+}
+
+/// What runs on the client's socket once HTTP has ended on it: a tunnel.
+pub type Takeover = Box<dyn FnOnce(ClientIo) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// What becomes of a connection when a request on it is answered.
+pub enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// It is closed: all of the request was read.
+    Close,
+    /// It is closed, and the client may still be sending: in a way that lets it read what was sent to it.
+    Linger,
+    /// It is closed so that the client sees that what it has got is not complete.
+    Cut,
+    /// It has failed, and is of no more use.
+    Broken,
+    /// HTTP has ended on it.
+    Takeover(Takeover),
 }
 
 /// One answer for each request. It cannot fail: every failure is an answer too.
 pub trait Service: Send + Sync + 'static {
-    /// The body of an answer. Its error ends the connection without completing the message.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
-
     /// Held as long as a connection lives.
     type Ticket: Send + 'static;
 
+    /// Why a connection is not taken.
+    type Crowd;
+
     /// Whether a connection from `peer` may be taken. Called before anything is allocated for it.
-    fn admit(&self, peer: SocketAddr) -> Option<Self::Ticket>;
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn admit(&self, peer: SocketAddr) -> Result<Self::Ticket, Self::Crowd>;
 
     /// The answer to a client that was not admitted: a complete message, written as it is.
-    fn crowded(&self, peer: SocketAddr, local: SocketAddr) -> Bytes;
+    fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr) -> Bytes;
 
-    /// Answers a request. Dropped when the client's connection fails.
-    fn call(
-        &self,
-        request: Request<Incoming>,
-        call: Call,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// Answers a request of `client`, whose body is still to be read from it. Dropped when the server is.
+    fn serve<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        client: &'a mut Client,
+    ) -> impl Future<Output = After> + Send + 'a;
 
     /// Answers what never became a request: a complete message, after which the connection is closed. Nothing for a
     /// peer that does not speak HTTP.
-    fn refuse(&self, wire: &Wire, refused: &RefusedHead) -> Bytes;
+    fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes;
+}
+
+impl fmt::Debug for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeepAlive => "KeepAlive",
+            Self::Close => "Close",
+            Self::Linger => "Linger",
+            Self::Cut => "Cut",
+            Self::Broken => "Broken",
+            Self::Takeover(_) => "Takeover",
+        })
+    }
 }

@@ -1,7 +1,8 @@
 //! The mapping itself.
 //!
 //! What one worker writes is on cache lines that no other writes, so that a request costs the same however many workers there
-//! are. Only the number of open connections is written by all, once for each connection and never for a request.
+//! are. What all of them write, the number of open connections and what is kept for each of many keys, is apart from that, and
+//! is touched once for a connection, or where a limit asks for it.
 
 #![expect(
     unsafe_code,
@@ -10,6 +11,7 @@
 
 use std::{
     fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
     io,
     mem::{align_of, size_of},
     ptr::NonNull,
@@ -22,12 +24,15 @@ use std::{
 use memmap2::{MmapOptions, MmapRaw};
 use thiserror::Error;
 
-use super::counters::Counters;
 #[cfg(unix)]
 use super::nameless;
+use super::{
+    buckets::{HoldTable, RateTable},
+    counters::Counters,
+};
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0001;
+const LAYOUT: u64 = 0x7266_7031_0000_0002;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -46,12 +51,21 @@ pub enum SegmentError {
 struct Header {
     layout: AtomicU64,
     seats: AtomicU64,
+    /// For hashing keys.
+    seed: AtomicU64,
     /// Client connections of the whole instance.
     connections: Padded,
 }
 
 #[repr(C, align(128))]
 struct Padded(AtomicI64);
+
+/// What stands behind the seats. Nothing of it is resident before it is used.
+#[repr(C, align(4096))]
+struct Tables {
+    rates: RateTable,
+    holds: HoldTable,
+}
 
 /// The memory of one instance.
 #[derive(Clone, Debug)]
@@ -125,6 +139,7 @@ impl Segment {
     fn initialised(mapping: MmapRaw, seats: usize) -> Self {
         let segment = Self { mapping: Arc::new(mapping), seats };
         segment.header().seats.store(seats as u64, Ordering::Release);
+        segment.header().seed.store(RandomState::new().build_hasher().finish(), Ordering::Release);
         segment.header().layout.store(LAYOUT, Ordering::Release);
         segment
     }
@@ -147,6 +162,13 @@ impl Segment {
         (index < self.seats).then(|| Seat { segment: self.clone(), index })
     }
 
+    /// What keys of [`Self::rates`] and [`Seat::try_hold`] are to be hashed with, lest somebody looks for keys that fall
+    /// together. Random, secret, and one for the instance.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.header().seed.load(Ordering::Acquire)
+    }
+
     /// The worker that had this seat is gone: what it held is given back. Its totals stay.
     pub fn release(&self, index: usize) {
         if let Some(seat) = self.seat(index) {
@@ -154,7 +176,24 @@ impl Segment {
             let held = counters.connections_active.swap(0, Ordering::AcqRel);
             self.header().connections.0.fetch_sub(held, Ordering::AcqRel);
             counters.tunnels_active.store(0, Ordering::Release);
+            self.hold_table().release(index);
         }
+    }
+
+    pub(super) fn rate_table(&self) -> &RateTable {
+        &self.tables().rates
+    }
+
+    pub(super) fn hold_table(&self) -> &HoldTable {
+        &self.tables().holds
+    }
+
+    fn tables(&self) -> &Tables {
+        let start = self.mapping.as_mut_ptr();
+        // SAFETY: the mapping was made as long as `size_of_segment` says for this number of seats, or was checked to be, and
+        // `start_of_tables` is a multiple of the alignment, which is no more than a page's. Tables are nothing but atomics:
+        // valid for every bit pattern, and free to be changed by other processes.
+        unsafe { &*start.add(start_of_tables(self.seats)).cast::<Tables>() }
     }
 
     fn header(&self) -> &Header {
@@ -172,6 +211,12 @@ impl Seat {
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// The memory that it is in.
+    #[must_use]
+    pub fn segment(&self) -> &Segment {
+        &self.segment
     }
 
     /// The numbers of this seat.
@@ -216,8 +261,12 @@ impl Seat {
 }
 
 const fn size_of_segment(seats: usize) -> usize {
+    start_of_tables(seats) + size_of::<Tables>()
+}
+
+const fn start_of_tables(seats: usize) -> usize {
     assert!(align_of::<Counters>() == align_of::<Header>(), "seats follow the header without a gap");
-    size_of::<Header>() + seats * size_of::<Counters>()
+    (size_of::<Header>() + seats * size_of::<Counters>()).next_multiple_of(align_of::<Tables>())
 }
 
 #[cfg(test)]
@@ -253,7 +302,12 @@ mod tests {
         let seats: Vec<_> = (0..5).map(|index| segment.seat(index).unwrap()).collect();
         let connections = &raw const segment.header().connections.0 as usize;
         let layout = &raw const segment.header().layout as usize;
-        let mut areas = vec![layout..layout + 16, connections..connections + size_of::<AtomicI64>()];
+        let tables = &raw const *segment.tables() as usize;
+        let mut areas = vec![
+            layout..layout + 3 * size_of::<AtomicU64>(),
+            connections..connections + size_of::<AtomicI64>(),
+            tables..tables + size_of::<Tables>(),
+        ];
         areas.extend(seats.iter().map(|seat| {
             let counters = &raw const *seat.counters() as usize;
             counters..counters + size_of::<Counters>()
@@ -264,11 +318,25 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_nobody_uses_takes_no_memory() {
+        use std::os::unix::fs::MetadataExt;
+        let (made, file) = Segment::shared(1024).unwrap();
+        let resident = || file.metadata().unwrap().blocks() * 512;
+        assert!(file.metadata().unwrap().len() > 3 << 20);
+        made.release(7);
+        assert!(resident() <= 16 << 10, "{}", resident());
+        assert_eq!(made.rates().update(made.seed(), 1, |word| Some(word + 1)), Ok(1));
+        let hold = made.seat(0).unwrap().try_hold(made.seed(), 1).unwrap();
+        assert!(hold.is_counted() && resident() <= 48 << 10, "{}", resident());
+    }
+
     #[test]
     fn a_stranger_is_refused() {
         let file = tempfile::tempfile().unwrap();
         assert!(matches!(Segment::open(&file), Err(SegmentError::Layout)));
-        file.set_len(1 << 16).unwrap();
+        file.set_len(1 << 24).unwrap();
         assert!(matches!(Segment::open(&file), Err(SegmentError::Layout)));
     }
 

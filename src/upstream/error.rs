@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::net::dial::DialError;
+use crate::{message::response_head::ResponseHeadError, net::dial::DialError};
 
 /// A failure of the upstream side, before the response was complete.
 #[derive(Debug, Error)]
@@ -34,14 +34,11 @@ pub enum UpstreamError {
     UpgradeFailed,
 }
 
-impl From<&hyper::Error> for UpstreamError {
-    fn from(error: &hyper::Error) -> Self {
-        if error.is_parse_too_large() {
-            Self::HeadTooLarge
-        } else if error.is_parse() {
-            Self::Malformed
-        } else {
-            Self::Terminated
+impl From<ResponseHeadError> for UpstreamError {
+    fn from(error: ResponseHeadError) -> Self {
+        match error {
+            ResponseHeadError::Malformed => Self::Malformed,
+            ResponseHeadError::TooLarge => Self::HeadTooLarge,
         }
     }
 }

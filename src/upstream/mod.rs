@@ -4,12 +4,11 @@
 //! a request and its answer cost no hand-over between tasks. The [`Pool`] keeps the ones that are idle; [`retry`]
 //! says when a request may be sent a second time; [`error`] says what went wrong on the way.
 
-mod bell;
 mod connection;
 pub mod error;
 mod pool;
 pub mod retry;
 
-pub use connection::{Connection, ConnectionOptions, SendFailure};
+pub use connection::Connection;
 pub use error::UpstreamError;
 pub use pool::{Pool, PoolLimits};

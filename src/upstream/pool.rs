@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use http_body::Body;
 use tokio::{sync::Notify, time::Instant};
 
 use super::connection::Connection;
@@ -33,25 +32,20 @@ pub struct PoolLimits {
 
 /// The idle connections of this process.
 #[derive(Debug)]
-pub struct Pool<B: Body + 'static> {
+pub struct Pool {
     limits: Mutex<PoolLimits>,
-    idle: Mutex<Idle<B>>,
+    idle: Mutex<Idle>,
     /// Wakes the sweep when the first connection arrives.
     occupied: Notify,
 }
 
 #[derive(Debug)]
-struct Idle<B: Body + 'static> {
-    origins: HashMap<Arc<Authority>, Vec<Connection<B>>>,
+struct Idle {
+    origins: HashMap<Arc<Authority>, Vec<Connection>>,
     total: usize,
 }
 
-impl<B> Pool<B>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(limits: PoolLimits) -> Self {
@@ -68,7 +62,7 @@ where
     }
 
     /// Takes the most recently used connection to `origin` whose address `may_reach` allows.
-    pub fn take(&self, origin: &Authority, may_reach: impl Fn(SocketAddr) -> bool) -> Option<Connection<B>> {
+    pub fn take(&self, origin: &Authority, may_reach: impl Fn(SocketAddr) -> bool) -> Option<Connection> {
         let limits = self.limits();
         let mut idle = self.idle();
         let kept = idle.origins.get_mut(origin)?;
@@ -78,24 +72,24 @@ where
         let mut at = kept.len();
         while at > 0 && found.is_none() {
             at -= 1;
-            let usable = kept[at].is_reusable() && !is_stale(&kept[at], &limits, now);
+            let usable = kept[at].is_alive() && !is_stale(&kept[at], &limits, now);
             if !usable {
                 kept.remove(at);
                 removed += 1;
             } else if may_reach(kept[at].peer()) {
-                found = Some(kept.remove(at));
+                let mut connection = kept.remove(at);
+                connection.reuse();
+                found = Some(connection);
                 removed += 1;
             }
         }
-        if kept.is_empty() {
-            idle.origins.remove(origin);
-        }
+        // An origin without connections keeps its place until the next sweep: it is likely to get one back.
         idle.total -= removed;
         found
     }
 
     /// Keeps a connection whose exchange is complete, if it can be used again and there is room.
-    pub fn put(&self, mut connection: Connection<B>) {
+    pub fn put(&self, mut connection: Connection) {
         let limits = self.limits();
         if limits.max_idle_per_host == 0
             || !connection.is_reusable()
@@ -104,7 +98,6 @@ where
             return;
         }
         connection.idle_since = Instant::now();
-        connection.reused = true;
         let mut idle = self.idle();
         if idle.total >= limits.max_idle {
             return;
@@ -149,7 +142,7 @@ where
         let mut idle = self.idle();
         let mut total = 0;
         idle.origins.retain(|_, kept| {
-            kept.retain_mut(|connection| connection.is_reusable() && !is_stale(connection, &limits, now));
+            kept.retain(|connection| connection.is_alive() && !is_stale(connection, &limits, now));
             total += kept.len();
             !kept.is_empty()
         });
@@ -160,12 +153,12 @@ where
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle<B>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_stale<B: Body + 'static>(connection: &Connection<B>, limits: &PoolLimits, now: Instant) -> bool {
+fn is_stale(connection: &Connection, limits: &PoolLimits, now: Instant) -> bool {
     let allowed = connection.keep_alive.map_or(limits.idle_timeout, |own| own.min(limits.idle_timeout));
     now.saturating_duration_since(connection.idle_since) >= allowed
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     policy::Policy,
     proxy::{Account, Live, LiveOptions, Proxy},
-    server::{ConnectionOptions, FrontOptions},
+    server::{ClientOptions, ConnectionOptions},
     shared_memory::Seat,
     telemetry::access_log::AccessLog,
     upstream::PoolLimits,
@@ -45,7 +45,7 @@ pub(super) fn assemble(
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let account = Account::new(seat, access_log(settings)?, worker, settings.limits.max_connections);
+    let account = Account::new(seat, access_log(settings)?, worker, &settings.limits);
     let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
@@ -118,13 +118,12 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
 pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
     let limits = &settings.limits;
     ConnectionOptions {
-        front: FrontOptions {
+        client: ClientOptions {
             head: HeadLimits { max_bytes: limits.max_header_bytes, max_headers: limits.max_headers },
             client_header: settings.timeouts.client_header,
             client_idle: settings.timeouts.client_idle,
             body_idle: settings.timeouts.body_idle,
         },
-        preserve_header_case: settings.forwarding.preserve_header_case,
         tcp_keepalive: settings.upstream.tcp_keepalive,
     }
 }

@@ -81,7 +81,7 @@ impl InForce {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;
             }
             let account = self.proxy.account();
-            account.set_max_connections(settings.limits.max_connections);
+            account.set_limits(&settings.limits);
             if let Some(log) = log {
                 let old = account.replace_log(log);
                 tokio::task::spawn_blocking(move || old.flush());

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Config, Mode, Origin, Proxy, eventually, in_every_mode, process};
+use crate::support::{Config, Mode, Origin, Proxy, in_every_mode, process};
 
 in_every_mode! {
     c71_101_fields_are_too_many,
     c71_max_headers_is_kept,
     c71_max_header_bytes_is_kept,
-    c71_max_connections_is_kept,
-    #[ignore = "limits.max_connections_per_client is not built yet"]
-    c71_max_connections_per_client_is_kept,
     c71_two_thousand_connections_keep_memory_flat,
     c71_endless_heads_keep_memory_flat,
     c71_endless_trailers_are_cut,
@@ -46,62 +43,6 @@ fn c71_max_header_bytes_is_kept(mode: Mode) {
     proxy.exchange(origin.get("/", &[&does_not])).expect_own(&[431]);
     let long = format!("/{}", "x".repeat(9000));
     proxy.exchange(origin.get(&long, &[])).expect_own(&[414]);
-}
-
-/// Over the cap a connection is answered 503 or 429, or closed; never left without either.
-#[track_caller]
-fn expect_turned_away(client: &mut Client, request: &[u8]) {
-    client.send_unwanted(request);
-    let (bytes, _) = client.read_to_end();
-    let text = String::from_utf8_lossy(&bytes);
-    let told = text.starts_with("HTTP/1.1 503") || text.starts_with("HTTP/1.1 429");
-    assert!(told || text.is_empty(), "{text:?}");
-    if told {
-        assert!(text.contains("connection_limit_reached"), "{text:?}");
-    }
-}
-
-fn c71_max_connections_is_kept(mode: Mode) {
-    let proxy = Config::new(mode).set("limits.max_connections", 3).start();
-    let origin = Origin::ok();
-    let get = origin.get("/", &[]);
-    let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
-    for client in &mut clients {
-        client.send(&get);
-        client.answer().expect_ok("ok");
-    }
-    // Exact over all workers: whichever of them is asked, the fourth is one too many.
-    for _ in 0..4 {
-        expect_turned_away(&mut proxy.client(), &get);
-    }
-    clients.pop();
-    eventually("a place is free again", || {
-        let mut client = proxy.client();
-        client.send_unwanted(&get);
-        let (bytes, _) = {
-            client.finish();
-            client.read_to_end()
-        };
-        bytes.starts_with(b"HTTP/1.1 200").then_some(())
-    });
-}
-
-fn c71_max_connections_per_client_is_kept(mode: Mode) {
-    let proxy = Config::new(mode).set("limits.max_connections_per_client", 2).start();
-    let origin = Origin::ok();
-    let get = origin.get("/", &[]);
-    let mut clients: Vec<_> = (0..2).map(|_| proxy.client()).collect();
-    for client in &mut clients {
-        client.send(&get);
-        client.answer().expect_ok("ok");
-    }
-    for _ in 0..4 {
-        expect_turned_away(&mut proxy.client(), &get);
-    }
-    // Another client is not meant.
-    let mut other = Client::connect_from([127, 0, 0, 2].into(), proxy.addr());
-    other.send(&get);
-    other.answer().expect_ok("ok");
 }
 
 fn c71_two_thousand_connections_keep_memory_flat(mode: Mode) {

@@ -46,7 +46,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false, cpu_affinity: true }\n\
          supervision: { restart_workers: false, restart_delay: 2s, restart_delay_max: 31s, respawn_threshold: 6, \
          respawn_threshold_time: 61s, max_restarts: 1, start_timeout: 11s, heartbeat_timeout: 11s, shutdown_timeout: 31s }\n\
-         limits: { max_connections: 1, max_header_bytes: 1KiB, max_headers: 1, max_body_size: 1 }\n\
+         limits: { max_connections: 1, max_connections_per_client: 1, max_header_bytes: 1KiB, max_headers: 1, max_body_size: 1 }\n\
          timeouts: { client_header: 1, client_idle: 1, body_idle: 1, connect: 1, response_head: 1, tunnel_idle: 1, half_close: 1 }\n\
          upstream: { max_idle_per_host: 1, max_idle: 1, idle_timeout: 1, tcp_keepalive: 1, bind_addr: \"127.0.0.1\" }\n\
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\

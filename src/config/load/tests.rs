@@ -114,7 +114,7 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("limits: { max_connections_per_client: 5 }", "limits.max_connections_per_client"),
+        ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
         ("access_log: { sample: 0.5 }", "access_log.sample"),
@@ -283,6 +283,8 @@ fn ranges_and_forms() {
         ("limits: { max_body_size: 99999999999GiB }", false),
         ("limits: { max_connections: 0 }", true),
         ("limits: { max_connections: 4294967296 }", false),
+        ("limits: { max_connections_per_client: 4294967295 }", true),
+        ("limits: { max_connections_per_client: -1 }", false),
         ("runtime: { process_count: null, worker_threads: null }", true),
         ("runtime: { process_count: 4.0 }", false),
         ("runtime: { process_count: \"4\" }", false),
@@ -342,6 +344,7 @@ fn the_shipped_values_are_those_of_the_contract() {
         ("supervision.heartbeat_timeout", "10s"),
         ("supervision.shutdown_timeout", "30s"),
         ("limits.max_connections", "10000"),
+        ("limits.max_connections_per_client", "0"),
         ("limits.max_header_bytes", "64KiB"),
         ("limits.max_headers", "100"),
         ("limits.max_body_size", "0"),

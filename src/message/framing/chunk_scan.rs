@@ -1,13 +1,9 @@
 //! A walk over a chunked body that keeps nothing of it (RFC 9112 7.1).
 //!
-//! For bytes on their way to somebody else's parser: it says where the body ends and refuses what parsers take
-//! differently. Must not know requests from responses. What passes here, hyper accepts; lines end in CRLF and in
-//! nothing else; everything that is not chunk data is bounded.
+//! It says what each byte is and where the body ends, and refuses what parsers take differently. Must not know requests from
+//! responses. Lines end in CRLF and in nothing else; everything that is not chunk data is bounded.
 
-use super::super::{
-    hop_by_hop::may_be_trailer,
-    list::{is_tchar, is_token},
-};
+use super::super::list::is_tchar;
 
 /// How much may stand around the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +17,7 @@ pub struct ChunkLimits {
 }
 
 impl Default for ChunkLimits {
-    /// Just inside hyper's own limits.
+    /// More than anybody needs.
     fn default() -> Self {
         Self { extension_bytes: 16_000, trailer_bytes: 16_000, trailers: 100 }
     }
@@ -65,6 +61,17 @@ pub struct Fed {
     pub done: bool,
 }
 
+/// What bytes of a chunked body are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Chunk data.
+    Data,
+    /// Sizes, extensions, and the ends of lines.
+    Framing,
+    /// The trailer section and its empty line.
+    Trailers,
+}
+
 /// The state of one body.
 #[derive(Clone, Debug)]
 pub struct ChunkScan {
@@ -77,8 +84,6 @@ pub struct ChunkScan {
     extension_bytes: u32,
     trailer_bytes: u32,
     trailers: u32,
-    name: TrailerName,
-    forbidden_trailer: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +115,6 @@ impl ChunkScan {
             extension_bytes: 0,
             trailer_bytes: 0,
             trailers: 0,
-            name: TrailerName::EMPTY,
-            forbidden_trailer: false,
         }
     }
 
@@ -121,20 +124,53 @@ impl ChunkScan {
     /// At the first byte that cannot stand there; feeding more after that is meaningless.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Fed, ChunkError> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
-            if self.state == State::Data {
-                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
-                at += here;
-                self.size -= here as u64;
-                if self.size == 0 {
-                    self.state = State::DataCr;
-                }
-            } else {
-                self.state = self.step(bytes[at])?;
-                at += 1;
-            }
+        while let Some((_, length)) = self.piece(&bytes[at..])? {
+            at += length;
         }
         Ok(Fed { consumed: at, done: self.state == State::Done })
+    }
+
+    /// Walk over the bytes that are of one kind, and say which and how many. None when there are no more bytes, or the body
+    /// is complete.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<Option<(Piece, usize)>, ChunkError> {
+        if bytes.is_empty() || self.state == State::Done {
+            return Ok(None);
+        }
+        if self.state == State::Data {
+            let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len());
+            self.size -= here as u64;
+            if self.size == 0 {
+                self.state = State::DataCr;
+            }
+            return Ok(Some((Piece::Data, here)));
+        }
+        let kind = self.kind();
+        let mut at = 0;
+        while at < bytes.len() && self.kind() == kind {
+            self.state = self.step(bytes[at])?;
+            at += 1;
+        }
+        Ok(Some((kind, at)))
+    }
+
+    fn kind(&self) -> Piece {
+        match self.state {
+            State::Data | State::Done => Piece::Data,
+            State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf => Piece::Trailers,
+            State::Size
+            | State::SizeSpace
+            | State::Extension
+            | State::SizeLf
+            | State::DataCr
+            | State::DataLf => Piece::Framing,
+        }
     }
 
     /// Whether the body is complete.
@@ -150,11 +186,6 @@ impl ChunkScan {
     /// Trailer lines seen so far.
     pub const fn trailers(&self) -> u32 {
         self.trailers
-    }
-
-    /// Whether a trailer was seen that may not stand there (RFC 9110 6.5.1): it must not travel on.
-    pub const fn has_forbidden_trailer(&self) -> bool {
-        self.forbidden_trailer
     }
 
     fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
@@ -233,18 +264,10 @@ impl ChunkScan {
                 if self.trailers > self.limits.trailers {
                     return Err(ChunkError::TrailersTooLong);
                 }
-                self.name = TrailerName::EMPTY;
-                self.name.push(byte);
                 Ok(State::TrailerName)
             }
-            State::TrailerName if byte == b':' => {
-                self.forbidden_trailer |= self.name.is_forbidden();
-                Ok(State::TrailerValue)
-            }
-            State::TrailerName if is_tchar(byte) => {
-                self.name.push(byte);
-                Ok(State::TrailerName)
-            }
+            State::TrailerName if byte == b':' => Ok(State::TrailerValue),
+            State::TrailerName if is_tchar(byte) => Ok(State::TrailerName),
             State::TrailerValue if byte == b'\r' => Ok(State::TrailerLf),
             State::TrailerValue if is_text(byte) => Ok(State::TrailerValue),
             State::TrailerLf if byte == b'\n' => Ok(State::TrailerStart),
@@ -262,29 +285,6 @@ fn expect(byte: u8, expected: u8) -> Result<(), ChunkError> {
 /// What may stand in a field value: no control byte but HTAB.
 const fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
-}
-
-/// As much of a trailer's name, in lower case, as is needed to tell that it is forbidden.
-#[derive(Clone, Debug)]
-struct TrailerName {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl TrailerName {
-    const EMPTY: Self = Self { bytes: [0; 32], length: 0 };
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte.to_ascii_lowercase();
-            self.length += 1;
-        }
-    }
-
-    fn is_forbidden(&self) -> bool {
-        let name = &self.bytes[..self.length];
-        is_token(name) && std::str::from_utf8(name).is_ok_and(|name| !may_be_trailer(name))
-    }
 }
 
 #[cfg(test)]

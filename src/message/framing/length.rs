@@ -6,7 +6,7 @@
 use super::super::list;
 
 /// `1*DIGIT` below 2^63 (RFC 9112 6.3: an overflow must not become a wrong length). Some readers keep lengths in signed
-/// words, and hyper keeps the largest unsigned ones for itself.
+/// words.
 pub(super) fn content_length(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

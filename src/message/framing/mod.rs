@@ -9,6 +9,6 @@ mod length;
 mod request;
 mod response;
 
-pub use chunk_scan::{ChunkError, ChunkLimits, ChunkScan, Fed};
+pub use chunk_scan::{ChunkError, ChunkLimits, ChunkScan, Fed, Piece};
 pub use request::{Framing, FramingError, check_host, request_framing};
-pub use response::{ResponseBody, ResponseError, ResponseFraming, drop_forbidden_lengths, response_framing};
+pub use response::{ResponseBody, ResponseError, ResponseFraming, response_framing};

@@ -3,10 +3,7 @@
 //! Must not know the client. A response that two readers could read differently is either made plain (RFC 9112 6.3
 //! says how) and its connection given up, or refused as a whole.
 
-use http::{
-    HeaderMap, Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
+use http::{Method, StatusCode, Version};
 
 use super::length::{Coding, content_length};
 use crate::message::list;
@@ -95,15 +92,6 @@ pub fn response_framing<'a>(
         _ if version < Version::HTTP_11 => Err(ResponseError::CodingInOldVersion),
         Coding::Chunked => Ok(ResponseFraming { body: ResponseBody::Chunked, reusable: length.is_none() }),
         Coding::Unknown | Coding::Malformed => Err(ResponseError::BadCoding),
-    }
-}
-
-/// Take from a response that is sent on the length that its status forbids (RFC 9110 8.6, RFC 9112 6.1): both fields from 1xx
-/// and 204. HEAD and 304 keep theirs, as it is the length of something else.
-pub fn drop_forbidden_lengths(status: StatusCode, headers: &mut HeaderMap) {
-    if forbids_length(status) {
-        headers.remove(CONTENT_LENGTH);
-        headers.remove(TRANSFER_ENCODING);
     }
 }
 
@@ -205,17 +193,6 @@ mod tests {
             let pairs = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let status = StatusCode::from_u16(*status).unwrap();
             assert_eq!(response_framing(method, status, *version, pairs), *expected, "{row} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn forbidden_lengths_are_dropped_c43() {
-        for (status, left) in [(204, 0), (103, 0), (304, 2), (200, 2)] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_LENGTH, http::HeaderValue::from_static("9"));
-            headers.insert(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
-            drop_forbidden_lengths(StatusCode::from_u16(status).unwrap(), &mut headers);
-            assert_eq!(headers.len(), left, "C43 {status}");
         }
     }
 }

@@ -12,7 +12,10 @@ fn absolute(method: &str, raw: &str) -> (Scheme, String, String) {
     match parse(method, raw) {
         Ok(Target::Absolute { scheme, authority, path_and_query }) => {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            (scheme, authority.to_string(), origin_form(&method, path_and_query).into_owned())
+            (scheme, authority.to_string(), {
+                let path = Bytes::copy_from_slice(path_and_query.as_bytes());
+                String::from_utf8(origin_form(&method, path).to_vec()).unwrap()
+            })
         }
         other => panic!("{method} {raw}: {other:?}"),
     }
@@ -131,7 +134,7 @@ fn bytes_that_are_no_uri_bytes_are_refused_c8() {
 }
 
 #[test]
-fn what_passes_here_passes_hyper() {
+fn what_passes_here_is_a_uri_to_others() {
     for byte in 0..=u8::MAX {
         for around in
             [["/a", "b"], ["/?", "b"], ["http://a.test/", ""], ["http://a.test?", ""], ["http://a", "b/"]]

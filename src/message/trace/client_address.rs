@@ -3,12 +3,9 @@
 //! Must not know how the address was found. What others have written keeps its order and its bytes; ours is the last
 //! member and cannot be hidden in a quotation that another left open.
 
-use std::net::IpAddr;
+use std::{io::Write as _, net::IpAddr};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{Entry, FORWARDED},
-};
+use crate::message::field::{Field, Name};
 
 /// `forwarding.client_address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,43 +20,55 @@ pub enum ClientAddress {
     XForwardedFor,
 }
 
-/// Do to a request what the configuration says. IPv4 that comes in an IPv6 socket is written as IPv4.
-pub fn mark_client(mode: ClientAddress, client: IpAddr, headers: &mut HeaderMap) {
-    let client = client.to_canonical();
-    match mode {
-        ClientAddress::Off => {}
-        ClientAddress::Delete => delete(headers),
-        ClientAddress::XForwardedFor => append(headers, X_FORWARDED_FOR, &client.to_string()),
-        ClientAddress::Forwarded => {
-            drop_open_quotations(headers);
-            let member = match client {
-                IpAddr::V4(address) => format!("for={address}"),
-                // A colon is no token character, hence the quotes (RFC 7239 4 and 6).
-                IpAddr::V6(address) => format!("for=\"[{address}]\""),
-            };
-            append(headers, FORWARDED, &member);
+impl ClientAddress {
+    /// Whether this line travels on as it is. What does not is either unwanted, or written anew by [`Self::write`].
+    #[must_use]
+    pub fn passes(self, known: Name) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Delete => {
+                !matches!(known, Name::Forwarded | Name::XForwarded | Name::XForwardedFor | Name::XRealIp)
+            }
+            Self::Forwarded => known != Name::Forwarded,
+            Self::XForwardedFor => known != Name::XForwardedFor,
         }
     }
-}
 
-fn append(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    match headers.entry(name) {
-        Entry::Vacant(entry) => {
-            entry.insert(HeaderValue::from_str(member).expect("an address is a field value"));
+    /// Writes the line that tells of `client`, with what others have told before. IPv4 that comes in an IPv6 socket is
+    /// written as IPv4.
+    pub fn write<'a>(
+        self,
+        out: &mut Vec<u8>,
+        client: IpAddr,
+        fields: &(impl Iterator<Item = Field<'a>> + Clone),
+    ) {
+        let told = |wanted| {
+            fields
+                .clone()
+                .filter(move |field| field.known == wanted && !field.value.is_empty())
+                .map(|field| field.value)
+        };
+        let (name, wanted) = match self {
+            Self::Off | Self::Delete => return,
+            Self::Forwarded => ("forwarded", Name::Forwarded),
+            Self::XForwardedFor => ("x-forwarded-for", Name::XForwardedFor),
+        };
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        if !(self == Self::Forwarded && told(wanted).any(has_open_quotation)) {
+            for value in told(wanted) {
+                out.extend_from_slice(value);
+                out.extend_from_slice(b", ");
+            }
         }
-        Entry::Occupied(mut entry) => {
-            let mut lines: Vec<_> =
-                entry.iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty()).collect();
-            lines.push(member.as_bytes());
-            let joined = HeaderValue::from_bytes(&lines.join(b", ".as_slice()));
-            entry.insert(joined.expect("field values joined by a comma are a field value"));
-        }
-    }
-}
-
-fn drop_open_quotations(headers: &mut HeaderMap) {
-    if headers.get_all(FORWARDED).iter().any(|value| has_open_quotation(value.as_bytes())) {
-        headers.remove(FORWARDED);
+        // Writing to memory does not fail.
+        let _ = match (self, client.to_canonical()) {
+            (Self::Forwarded, IpAddr::V4(address)) => write!(out, "for={address}"),
+            // A colon is no token character, hence the quotes (RFC 7239 4 and 6).
+            (Self::Forwarded, IpAddr::V6(address)) => write!(out, "for=\"[{address}]\""),
+            (_, address) => write!(out, "{address}"),
+        };
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -78,19 +87,6 @@ fn has_open_quotation(value: &[u8]) -> bool {
     quoted
 }
 
-fn delete(headers: &mut HeaderMap) {
-    let is_address = |name: &HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
-    };
-    let found: Vec<_> = headers.keys().filter(|name| is_address(name)).cloned().collect();
-    for name in found {
-        headers.remove(name);
-    }
-}
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,34 +97,34 @@ mod tests {
     fn addresses_c29() {
         use ClientAddress::{Delete, Forwarded, Off, XForwardedFor};
         let (v4, v6, mapped) = ("192.0.2.7", "2001:db8::1", "::ffff:192.0.2.7");
-        let cases: &[(ClientAddress, &str, Lines, Lines)] = &[
+        let cases: &[(ClientAddress, &str, Lines, &str)] = &[
             (
                 Forwarded,
                 v6,
                 &[("forwarded", "for=1.2.3.4")],
-                &[("forwarded", "for=1.2.3.4, for=\"[2001:db8::1]\"")],
+                "forwarded: for=1.2.3.4, for=\"[2001:db8::1]\"\r\n",
             ),
-            (Forwarded, v4, &[], &[("forwarded", "for=192.0.2.7")]),
-            (Forwarded, mapped, &[], &[("forwarded", "for=192.0.2.7")]),
+            (Forwarded, v4, &[], "forwarded: for=192.0.2.7\r\n"),
+            (Forwarded, mapped, &[], "forwarded: for=192.0.2.7\r\n"),
             (
                 Forwarded,
                 v4,
-                &[("forwarded", "for=a;by=\"b"), ("forwarded", "for=c")],
-                &[("forwarded", "for=192.0.2.7")],
+                &[("forwarded", "for=a;by=\"b"), ("Forwarded", "for=c")],
+                "forwarded: for=192.0.2.7\r\n",
             ),
             (
                 Forwarded,
                 v4,
                 &[("forwarded", r#"for="a\"b""#)],
-                &[("forwarded", r#"for="a\"b", for=192.0.2.7"#)],
+                "forwarded: for=\"a\\\"b\", for=192.0.2.7\r\n",
             ),
             (
                 XForwardedFor,
                 v6,
-                &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "5.6.7.8")],
-                &[("x-forwarded-for", "1.2.3.4, 5.6.7.8, 2001:db8::1")],
+                &[("x-forwarded-for", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8")],
+                "x-forwarded-for: 1.2.3.4, 5.6.7.8, 2001:db8::1\r\n",
             ),
-            (XForwardedFor, mapped, &[("x-forwarded-for", "")], &[("x-forwarded-for", "192.0.2.7")]),
+            (XForwardedFor, mapped, &[("x-forwarded-for", "")], "x-forwarded-for: 192.0.2.7\r\n"),
             (
                 Delete,
                 v4,
@@ -140,21 +136,24 @@ mod tests {
                     ("x-real-ip", "3"),
                     ("via", "1.1 a"),
                 ],
-                &[("via", "1.1 a")],
+                "via: 1.1 a\r\n",
             ),
-            (Delete, v4, &[("a", "1")], &[("a", "1")]),
-            (Off, v4, &[("x-forwarded-for", "1")], &[("x-forwarded-for", "1")]),
-            (Off, v4, &[], &[]),
+            (Delete, v4, &[("a", "1")], "a: 1\r\n"),
+            (Off, v4, &[("x-forwarded-for", "1")], "x-forwarded-for: 1\r\n"),
+            (Off, v4, &[], ""),
         ];
         for (mode, client, before, after) in cases {
-            let mut headers = HeaderMap::new();
-            for (name, value) in *before {
-                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            let fields = before.iter().map(|(name, value)| Field {
+                name: name.as_bytes(),
+                value: value.as_bytes(),
+                known: Name::of(name.as_bytes()),
+            });
+            let mut out = Vec::new();
+            for field in fields.clone().filter(|field| mode.passes(field.known)) {
+                out.extend([field.name, b": ", field.value, b"\r\n"].concat());
             }
-            mark_client(*mode, client.parse().unwrap(), &mut headers);
-            let found: Vec<_> =
-                headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-            assert_eq!(found, *after, "C29 {mode:?} {before:?}");
+            mode.write(&mut out, client.parse().unwrap(), &fields);
+            assert_eq!(String::from_utf8(out).unwrap(), *after, "C29 {mode:?} {before:?}");
         }
     }
 }

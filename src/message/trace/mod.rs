@@ -13,7 +13,7 @@ mod max_forwards;
 mod request_id;
 mod via;
 
-pub use client_address::{ClientAddress, mark_client};
+pub use client_address::ClientAddress;
 pub use max_forwards::{BadMaxForwards, Hops, may_be_reflected, take_hop};
 pub use request_id::RequestId;
 pub use via::{BadPseudonym, Pseudonym};

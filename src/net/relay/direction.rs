@@ -85,6 +85,15 @@ impl Direction {
         self.state == State::Done
     }
 
+    /// Whether there is something that the sink has not taken.
+    pub(super) fn is_holding(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.bulk.is_holding() {
+            return true;
+        }
+        !matches!(self.held, Held::Nothing)
+    }
+
     /// From now on the source is read, but nothing is written.
     pub(super) fn discard(&mut self) {
         self.held = Held::Nothing;

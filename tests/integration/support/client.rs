@@ -53,6 +53,11 @@ impl Client {
         let _ = self.wire.write(bytes);
     }
 
+    /// Whether what was sent has met a closed connection.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.wire.record().lock().unwrap().end == Some(End::Reset)
+    }
+
     /// Sends FIN and goes on reading.
     #[track_caller]
     pub(crate) fn finish(&mut self) {
@@ -151,6 +156,20 @@ impl Client {
         });
         self.wire.set_deadline(PATIENCE);
         silent
+    }
+
+    /// The next byte, which is still to be read then; none when the proxy has ended the connection, either way.
+    #[track_caller]
+    pub(crate) fn next_byte(&mut self) -> Option<u8> {
+        if self.wire.buffered().is_empty() {
+            match self.wire.fill() {
+                Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+                    panic!("neither a byte nor an end: {error}")
+                }
+                _ => {}
+            }
+        }
+        self.wire.buffered().first().copied()
     }
 
     /// CONNECT to `authority`; panics when that is not granted.

@@ -1,0 +1,241 @@
+//! One way of an exchange: a head and the body behind it, from one socket to the other.
+//!
+//! What was read leaves before anything more is read, so that a slow reader slows its sender down and nothing piles up. Head and
+//! content leave in one write where they are there together. Must not know which way it is, nor any deadline; it tells since
+//! when it waits, and for whom.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use crate::{
+    message::body::Body,
+    net::inbox::{self, Inbox},
+};
+
+/// How often it moves before others have their turn.
+const TURNS: usize = 16;
+
+/// Why it cannot go on.
+#[derive(Debug)]
+pub(super) enum FlowError {
+    /// The source has ended inside the body, or failed.
+    Ended,
+    /// The chunks of the source are malformed.
+    Malformed,
+    /// There is more content than allowed.
+    TooLarge,
+    /// The sink has failed.
+    Sink,
+}
+
+/// Whom it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The source has sent nothing.
+    Source,
+    /// The sink takes nothing.
+    Sink,
+}
+
+/// One way.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// What is to be written in front of the content: the head, and chunks that are written anew.
+    out: Vec<u8>,
+    at: usize,
+    body: Body,
+    /// The most content that may pass.
+    limit: u64,
+    /// Whether the content may pass yet.
+    is_open: bool,
+    has_begun: bool,
+    took_content: bool,
+    waiting: Option<(Waiting, Instant)>,
+}
+
+impl Flow {
+    /// `head`, and then `body`, of which no more than `limit` bytes may be content.
+    pub(super) fn new(head: Vec<u8>, body: Body, limit: u64) -> Self {
+        Self {
+            out: head,
+            at: 0,
+            body,
+            limit,
+            is_open: true,
+            has_begun: false,
+            took_content: false,
+            waiting: None,
+        }
+    }
+
+    /// Holds the content back until [`Self::open`].
+    pub(super) fn close(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Lets the content pass.
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
+        self.waiting = None;
+    }
+
+    /// Whether the content may pass.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether a byte of it was written.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Whether content was taken from the source.
+    pub(super) fn took_content(&self) -> bool {
+        self.took_content
+    }
+
+    /// Bytes of content that have passed.
+    pub(super) fn content(&self) -> u64 {
+        self.body.content()
+    }
+
+    /// For whom it waits, and since when. Known after it was polled and is pending.
+    pub(super) fn waiting(&self) -> Option<(Waiting, Instant)> {
+        self.waiting
+    }
+
+    /// Begins once more, as if nothing had been written. Only where no content was taken.
+    pub(super) fn restart(&mut self) {
+        debug_assert!(!self.took_content, "content that was taken is gone");
+        self.at = 0;
+        self.has_begun = false;
+        self.waiting = None;
+    }
+
+    /// Moves as much as there is. Ready when all of it is written.
+    pub(super) fn poll<S, D>(
+        &mut self,
+        cx: &mut Context<'_>,
+        (inbox, source): (&mut Inbox, &mut S),
+        sink: &mut D,
+    ) -> Poll<Result<(), FlowError>>
+    where
+        S: AsyncRead + Unpin,
+        D: AsyncWrite + Unpin,
+    {
+        for _ in 0..TURNS {
+            if self.at < self.out.len()
+                || (self.is_open && !inbox.is_empty() && self.body.plain_bytes().is_some())
+            {
+                let written = match self.poll_write(cx, inbox, sink) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(FlowError::Sink)),
+                    Poll::Ready(Ok(written)) => written,
+                    Poll::Pending => return self.wait_for(Waiting::Sink),
+                };
+                self.wrote(written, inbox);
+                continue;
+            }
+            if self.body.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.is_open {
+                return self.wait_for(Waiting::Source);
+            }
+            if inbox.is_empty() {
+                match inbox.poll_fill(cx, source) {
+                    Poll::Ready(Ok(0)) => self.end()?,
+                    Poll::Ready(Ok(_)) => self.waiting = None,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(FlowError::Ended)),
+                    Poll::Pending => return self.wait_for(Waiting::Source),
+                }
+            } else {
+                self.pass(inbox)?;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_write<D: AsyncWrite + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        inbox: &Inbox,
+        sink: &mut D,
+    ) -> Poll<io::Result<usize>> {
+        let first = &self.out[self.at..];
+        let content = match self.body.plain_bytes() {
+            Some(left) if self.is_open => {
+                let unread = inbox.unread();
+                &unread[..usize::try_from(left).unwrap_or(usize::MAX).min(unread.len())]
+            }
+            _ => &[],
+        };
+        let sink = Pin::new(sink);
+        match (first.is_empty(), content.is_empty()) {
+            (false, false) => sink.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(content)]),
+            (false, true) => sink.poll_write(cx, first),
+            (true, _) => sink.poll_write(cx, content),
+        }
+    }
+
+    fn wrote(&mut self, written: usize, inbox: &mut Inbox) {
+        self.waiting = None;
+        self.has_begun = true;
+        let first = written.min(self.out.len() - self.at);
+        self.at += first;
+        if written > first {
+            inbox.consume(written - first);
+            self.body.sent(written - first);
+            self.took_content = true;
+        }
+    }
+
+    /// Writes anew what came in chunks.
+    fn pass(&mut self, inbox: &mut Inbox) -> Result<(), FlowError> {
+        self.make_room();
+        let taken = self.body.pass(inbox.unread(), &mut self.out).map_err(|_| FlowError::Malformed)?;
+        inbox.consume(taken);
+        self.took_content = true;
+        if self.body.content() > self.limit { Err(FlowError::TooLarge) } else { Ok(()) }
+    }
+
+    fn end(&mut self) -> Result<(), FlowError> {
+        self.make_room();
+        if self.body.end(&mut self.out) { Ok(()) } else { Err(FlowError::Ended) }
+    }
+
+    /// What was in front is written: there is room for chunks.
+    fn make_room(&mut self) {
+        if self.out.capacity() < inbox::ROOM {
+            self.out = inbox::take_room();
+        }
+        self.out.clear();
+        self.at = 0;
+    }
+
+    fn wait_for<T>(&mut self, whom: Waiting) -> Poll<T> {
+        if self.at == self.out.len() && self.out.capacity() >= inbox::ROOM {
+            // Who waits needs no room.
+            inbox::give_room(std::mem::take(&mut self.out));
+            self.at = 0;
+        }
+        if self.waiting.is_none_or(|(before, _)| before != whom) {
+            self.waiting = Some((whom, Instant::now()));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        inbox::give_room(std::mem::take(&mut self.out));
+    }
+}
