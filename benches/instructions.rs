@@ -13,8 +13,9 @@ use http::Method;
 use rust_forward_proxy::{
     message::{
         framing::{ChunkLimits, ChunkScan},
-        head::{HeadLimits, check_request_head, find_end},
+        head::{HeadFacts, check_request_head, find_end},
         target::Target,
+        trace::Pseudonym,
     },
     net::{authority::Authority, own::OwnListeners},
     policy::{Facts, Policy},
@@ -22,7 +23,7 @@ use rust_forward_proxy::{
     telemetry::{access_format::Format, access_record::AccessRecord},
 };
 
-use specimen::{BROWSER, DESTINATIONS, USUAL_PATH, record, rules};
+use specimen::{BROWSER, DESTINATIONS, LIMITS, USUAL_PATH, record, rules, send_on};
 
 #[library_benchmark]
 fn head_end() -> Option<usize> {
@@ -31,8 +32,22 @@ fn head_end() -> Option<usize> {
 
 #[library_benchmark]
 fn head_check() -> Option<usize> {
-    let limits = HeadLimits { max_bytes: 65_536, max_headers: 100 };
-    check_request_head(black_box(BROWSER), limits).map(|facts| facts.header_count).ok()
+    check_request_head(black_box(BROWSER), LIMITS).map(|facts| facts.fields.len()).ok()
+}
+
+fn checked() -> (HeadFacts<'static>, Pseudonym, Authority, Vec<u8>) {
+    let facts = check_request_head(BROWSER, LIMITS).expect("a request");
+    let origin = Authority::parse("example.com", Some(80)).expect("an authority");
+    (facts, Pseudonym::parse("gate-8080").expect("a pseudonym"), origin, Vec::with_capacity(4096))
+}
+
+#[library_benchmark]
+#[bench::of_a_browser(setup = checked)]
+fn head_sent_on(
+    (facts, pseudonym, origin, mut out): (HeadFacts<'static>, Pseudonym, Authority, Vec<u8>),
+) -> (usize, HeadFacts<'static>, Pseudonym, Authority, Vec<u8>) {
+    send_on(&facts, &pseudonym, &origin, &mut out);
+    (out.len(), facts, pseudonym, origin, out)
 }
 
 #[library_benchmark]
@@ -70,6 +85,7 @@ fn decided(policy: &Policy, authority: &Authority) -> bool {
         connect: true,
         authority,
         user: None,
+        path: None,
     };
     policy.decide(black_box(&facts)).is_ok()
 }
@@ -114,7 +130,8 @@ fn duration_counted() -> Histogram {
 
 library_benchmark_group!(
     name = request,
-    benchmarks = [head_end, head_check, target, chunks, decide, access_record, duration_counted]
+    benchmarks =
+        [head_end, head_check, head_sent_on, target, chunks, decide, access_record, duration_counted]
 );
 
 main!(

@@ -2,11 +2,15 @@
 
 mod specimen;
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use rust_forward_proxy::{
+    config::{self, Sources},
     net::{authority::Authority, own::OwnListeners},
     policy::{Facts, Policy},
 };
@@ -27,6 +31,7 @@ fn decide(c: &mut Criterion) {
                 connect: true,
                 authority: &authority,
                 user: None,
+                path: None,
             };
             group.bench_function(what, |b| b.iter(|| policy.decide(black_box(&facts)).is_ok()));
         }
@@ -39,6 +44,24 @@ fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("policy");
     group.sample_size(10);
     group.bench_function("load 100,000 names", |b| b.iter(|| Policy::new(black_box(&settings), &own)));
+    // From the text of a file to the rules.
+    let list: String =
+        (0..100_000).map(|number| format!("host-{number}.example-{}.com\n", number % 977)).collect();
+    let text = "access: { destinations: { deny: [special, \"@names\"] } }\n";
+    let sources = Sources {
+        text: Some(("config.yml".into(), text.to_owned())),
+        files: Some(vec![("names".into(), list)]),
+        ..Sources::default()
+    };
+    let read = || Policy::new(&config::load(&sources).expect("it is right").settings.access, &own);
+    let fastest = (0..10).map(|_| {
+        let begun = Instant::now();
+        black_box(read());
+        begun.elapsed()
+    });
+    let fastest = fastest.min().expect("ten of them");
+    assert!(fastest < Duration::from_millis(200), "{fastest:?}");
+    group.bench_function("read a file of 100,000 names and load it", |b| b.iter(read));
 }
 
 criterion_group!(benches, decide, load);

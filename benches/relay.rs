@@ -36,7 +36,7 @@ async fn ends(is_relayed: bool) -> (TcpStream, TcpStream) {
     tokio::spawn(async move {
         let patience = Duration::from_secs(60);
         let options = RelayOptions { idle: patience, half_close: patience };
-        relay(front, Bytes::new(), back, Bytes::new(), options, &RelayCounts::default()).await
+        relay(front, Bytes::new(), back, Bytes::new(), options, None, &RelayCounts::default()).await
     });
     (client, origin)
 }

@@ -1,6 +1,6 @@
 //! argv to [`Invocation`]. No I/O.
 
-use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -39,9 +39,8 @@ enum Subcommands {
         #[arg(long, hide = true, value_name = "VERSION")]
         handover: Option<String>,
     },
-    /// Not supported yet
-    #[command(hide = true)]
-    Explain(Rest),
+    /// Say what would become of a request, and by which rule, without sending anything
+    Explain(Explanation),
     /// Show how the running instance and its workers are
     Status {
         /// As JSON
@@ -65,16 +64,32 @@ enum Subcommands {
     Stop,
     /// Have the running instance open its log files again (as USR1 does)
     ReopenLogs,
-    /// Not supported yet
-    #[command(hide = true)]
-    HashPassword(Rest),
+    /// Read a password, from the terminal without showing it or from a pipe, and print a line for the users file
+    HashPassword {
+        /// Whose it is
+        #[arg(value_name = "USER")]
+        user: String,
+    },
 }
 
-/// Whatever stands behind a command that is not built.
-#[derive(Debug, clap::Args)]
-struct Rest {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<OsString>,
+/// A request that is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Explanation {
+    /// What is fetched, such as `http://example.com/`; `https://` is a tunnel
+    #[arg(value_name = "URL", required_unless_present = "connect")]
+    pub url: Option<String>,
+    /// A tunnel instead
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["url", "method"])]
+    pub connect: Option<String>,
+    /// How it is fetched
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// Whom it comes from [default: this host]
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
+    /// Who has logged in
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
 fn number_of_workers(text: &str) -> Result<NonZeroUsize, String> {
@@ -103,8 +118,13 @@ pub enum Command {
         /// The version of the hand-over that a launcher asks for who wants to be succeeded.
         handover: Option<String>,
     },
-    /// A command of the contract that is not built.
-    Unsupported(&'static str),
+    /// Print a line for the users file.
+    HashPassword {
+        /// Whose password it is.
+        user: String,
+    },
+    /// Say what would become of a request.
+    Explain(Explanation),
 }
 
 /// What the command line says.
@@ -128,14 +148,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let command = match arguments.command {
         None | Some(Subcommands::Run) => Command::Run,
         Some(Subcommands::Check { print, handover }) => Command::Check { print, handover },
-        Some(Subcommands::Explain(_)) => Command::Unsupported("explain"),
+        Some(Subcommands::Explain(explanation)) => Command::Explain(explanation),
         Some(Subcommands::Status { json, watch }) => Command::Status { json, watch },
         Some(Subcommands::Reload) => Command::Ask(admin::Command::Reload),
         Some(Subcommands::Restart) => Command::Ask(admin::Command::Restart),
         Some(Subcommands::Scale { workers }) => Command::Ask(admin::Command::Scale(workers)),
         Some(Subcommands::Stop) => Command::Ask(admin::Command::Stop),
         Some(Subcommands::ReopenLogs) => Command::Ask(admin::Command::ReopenLogs),
-        Some(Subcommands::HashPassword(_)) => Command::Unsupported("hash-password"),
+        Some(Subcommands::HashPassword { user }) => Command::HashPassword { user },
     };
     let flags = [
         ("listen_addr", "--listen", arguments.listen),
@@ -177,11 +197,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_known_by_name() {
-        assert_eq!(parsed("p explain http://a/").unwrap().command, Command::Unsupported("explain"));
-        assert_eq!(parsed("p hash-password ann").unwrap().command, Command::Unsupported("hash-password"));
-        assert!(parsed("p fly").is_err());
-        assert!(parsed("p --mode").is_err());
-        assert!(parsed("p check extra").is_err());
+    fn commands_that_ask_for_something() {
+        assert_eq!(
+            parsed("p hash-password ann").unwrap().command,
+            Command::HashPassword { user: "ann".into() }
+        );
+        let explained = parsed("p explain http://a/ --client 10.0.0.1 --user ann --method POST").unwrap();
+        let explanation = Explanation {
+            url: Some("http://a/".into()),
+            connect: None,
+            method: "POST".into(),
+            client: Some([10, 0, 0, 1].into()),
+            user: Some("ann".into()),
+        };
+        assert_eq!(explained.command, Command::Explain(explanation));
+        assert!(parsed("p explain --connect a:443").is_ok());
+        for line in [
+            "p hash-password",
+            "p explain",
+            "p explain http://a/ --connect a:443",
+            "p explain http://a/ --client a",
+            "p fly",
+            "p --mode",
+            "p check extra",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
     }
 }

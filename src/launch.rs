@@ -20,8 +20,10 @@ use crate::{
 #[cfg(unix)]
 use crate::{control::privileges::PrivilegesError, supervisor::handover};
 
+mod explain;
 #[cfg(unix)]
 mod ground;
+mod hash_password;
 #[cfg(unix)]
 mod operate;
 
@@ -110,9 +112,7 @@ fn conclude(result: Result<u8, Failure>) -> ExitCode {
 
 fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     let command = match &invocation.command {
-        Command::Unsupported(name) => {
-            return Err(Failure::new(code::COMMAND_LINE, format!("the command {name} is not supported yet")));
-        }
+        Command::HashPassword { user } => return hash_password::run(user),
         #[cfg(not(unix))]
         Command::Ask(_) | Command::Status { .. } => {
             let text = "this system has no unix sockets, over which an instance is spoken to";
@@ -123,6 +123,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     let sources = Sources {
         file: invocation.config.clone(),
         text: None,
+        files: None,
         environment: environment(),
         flags: invocation.flags.clone(),
     };
@@ -139,6 +140,10 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     #[cfg(not(unix))]
     let inherited = None::<()>;
     let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+    if let Command::Explain(explanation) = command {
+        let memory = explain::memory(&loaded.settings);
+        return explain::run(explanation, &loaded, memory);
+    }
     if let Command::Check { print, handover } = command {
         #[cfg(unix)]
         if let Some(version) = handover
@@ -361,6 +366,7 @@ mod assigned {
         config::load(&Sources {
             file: None,
             text: Some(configuration.file.clone().unwrap_or_default()),
+            files: Some(configuration.files.clone()),
             environment: environment(),
             flags: flags.collect(),
         })

@@ -2,11 +2,26 @@
 
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
-use std::time::{Duration, SystemTime};
+use std::{
+    hint::black_box,
+    time::{Duration, SystemTime},
+};
 
 use rust_forward_proxy::{
-    config::settings::{AccessMode, AccessSettings, DestinationPattern},
-    net::filter::{NetPattern, NetSet},
+    config::{
+        self, Sources,
+        settings::{AccessSettings, DestinationPattern},
+    },
+    message::{
+        head::{HeadFacts, HeadLimits},
+        hop_by_hop::HopByHop,
+        onward::{RequestOnward, write_request},
+        trace::{ClientAddress, Pseudonym},
+    },
+    net::{
+        authority::Authority,
+        filter::{NetPattern, NetSet},
+    },
     telemetry::access_record::AccessRecord,
 };
 
@@ -16,6 +31,8 @@ pub(crate) const BROWSER: &[u8] =
     Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate\r\nReferer: http://example.com/\r\n\
     Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\nProxy-Connection: keep-alive\r\n\
     Connection: keep-alive\r\nPriority: u=2\r\n\r\n";
+
+pub(crate) const LIMITS: HeadLimits = HeadLimits { max_bytes: 65_536, max_headers: 100 };
 
 pub(crate) const USUAL_PATH: &[u8] = b"/images/2024/06/a-photograph-of-a-lighthouse.jpeg?width=640";
 
@@ -36,14 +53,37 @@ pub(crate) fn rules(names: u32, prefixes: u32) -> AccessSettings {
         let prefix = format!("{}.{}.{}.0/24", 20 + index % 100, index / 256, index % 256);
         DestinationPattern::Net(NetPattern::Prefix(prefix.parse().expect("a prefix")))
     });
-    AccessSettings {
-        mode: AccessMode::Enforce,
-        clients: vec![NetPattern::Set(NetSet::Private)],
-        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect(),
-        allow: vec![DestinationPattern::Suffix("good.test".to_owned())],
-        connect_ports: vec![443],
-        local_client_bypass: true,
-    }
+    let mut access = config::load(&Sources::default()).expect("the defaults are right").settings.access;
+    access.clients = vec![NetPattern::Set(NetSet::Private)];
+    access.deny = names.chain(prefixes).chain([NetSet::Special.into()]).collect::<Vec<_>>().into();
+    access.allow = vec![DestinationPattern::Suffix("good.test".to_owned())].into();
+    access
+}
+
+/// Writes the head of [`BROWSER`] for the next hop, as a request is forwarded; whether it has been here already.
+pub(crate) fn send_on(
+    facts: &HeadFacts<'_>,
+    pseudonym: &Pseudonym,
+    origin: &Authority,
+    out: &mut Vec<u8>,
+) -> bool {
+    let fields = facts.fields.of(black_box(BROWSER));
+    let hop_by_hop = HopByHop::read(fields.clone());
+    let onward = RequestOnward {
+        method: b"GET",
+        target: b"/assets/app.js?v=3f2a",
+        origin,
+        received: facts.version,
+        framing: facts.framing,
+        via: Some(pseudonym),
+        client_address: ClientAddress::Off,
+        client: [192, 0, 2, 1].into(),
+        max_forwards: None,
+        keep_case: false,
+    };
+    let is_looped = pseudonym.has_signed(fields.clone());
+    write_request(out, &onward, &hop_by_hop, fields);
+    is_looped
 }
 
 /// A request of a browser that was answered.

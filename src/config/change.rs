@@ -5,8 +5,8 @@
 
 use super::settings::{
     AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
-    ListenSettings, LoggingSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
-    UpstreamSettings,
+    ListenSettings, LoggingSettings, RateLimitSettings, RuntimeSettings, Settings, SupervisionSettings,
+    TimeoutsSettings, UpstreamSettings,
 };
 
 /// What it takes for all that differs between two configurations.
@@ -99,6 +99,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         dns,
         forwarding,
         access,
+        rate_limit,
         logging,
         access_log,
         admin,
@@ -189,8 +190,9 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         access,
         &new.access,
         "access",
-        AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass }
+        AccessSettings { mode, clients, deny, allow, connect_ports, users_file, realm, local_client_bypass }
     );
+    section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(keys, access_log, &new.access_log, "access_log", AccessLogSettings { file, query });
     section!(keys, admin, &new.admin, "admin", AdminSettings { socket_path });

@@ -80,10 +80,6 @@ pub(super) const KEYS: &[&str] = &[
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
-    ("access.users_file", "null"),
-    ("access.realm", "rust-forward-proxy"),
-    ("rate_limit.store", "shared_memory"),
-    ("rate_limit.limits", "[]"),
     ("upstreams", "[]"),
     ("routes", "[]"),
     ("default_route", "direct"),

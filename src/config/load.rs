@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    files::Files,
     keys::{KEYS, OTHER_VARIABLES, key_of_variable, nearest_keys, nearest_variable},
     problem::{Origin, Problems},
     read,
@@ -29,6 +30,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// A file that somebody else has read already. Then none is read.
     pub text: Option<(PathBuf, String)>,
+    /// Files that the configuration names, which somebody else has read already. Then none is read.
+    pub files: Option<Vec<(PathBuf, String)>>,
     /// The environment, as the process got it, with U+FFFD for what is no UTF-8: a value with that in it is a problem.
     /// Only what begins with `PROXY_` is looked at.
     pub environment: Vec<(String, String)>,
@@ -43,6 +46,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file that was read and what was in it, if one was.
     pub file: Option<(PathBuf, String)>,
+    /// The files that it names, lists and the users file, and what was in them.
+    pub files: Vec<(PathBuf, String)>,
     /// What the operator should know, though nothing is wrong.
     pub notices: Vec<String>,
     /// Every value with its origin, in the order of the manual.
@@ -96,13 +101,13 @@ fn load_with_problems(sources: &Sources) -> (Loaded, Problems) {
     for (key, flag, value) in &sources.flags {
         tree.set(key, tree::parse_scalar(value, Origin::Flag(flag)));
     }
-    let mut reader = Reader::new(&tree, problems);
+    let mut reader = Reader::new(&tree, problems, Files::new(sources.files.clone()));
     let settings = read::settings(&mut reader);
-    let Reader { mut in_force, mut problems, .. } = reader;
+    let Reader { mut in_force, mut problems, files, .. } = reader;
     problems.sort();
     in_force.sort_by_key(|value| KEYS.iter().position(|key| *key == value.key));
     let file = text.map(|text| (path.as_ref().clone(), text));
-    (Loaded { settings, file, notices, in_force }, problems)
+    (Loaded { settings, file, files: files.into_texts(), notices, in_force }, problems)
 }
 
 fn variable<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {

@@ -4,18 +4,26 @@
 //! `read` makes of it with a `reader` that collects every [`problem`]; and what runs, which other rooms build from
 //! their section. `keys` is the list of all there is to say and of what is not built yet, [`mod@load`] the way from sources to
 //! settings, and [`show`] the way back. `usable` looks at the files that settings name, and [`change`] says what it takes to
-//! go from one configuration to the next. Knows `net`'s address types only.
+//! go from one configuration to the next. `files` reads the files that the configuration names; [`users`] understands the users file and [`password_hash`] what stands in it. Knows `net`'s address types only.
 
+mod access;
 pub mod change;
+pub mod conditions;
+mod files;
 mod keys;
 pub mod load;
+pub mod password_hash;
 pub mod problem;
+pub mod rate;
+pub mod rate_limit;
 mod read;
 mod reader;
+mod section;
 pub mod settings;
 pub mod show;
 mod tree;
 mod usable;
+pub mod users;
 mod value;
 
 pub use load::{Loaded, Sources, load, load_what_can_be};

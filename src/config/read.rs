@@ -9,18 +9,18 @@ use std::{
 };
 
 use super::{
+    access,
     keys::UNBUILT,
-    reader::{Reader, quoted, show_duration, socket_address, text, whole},
+    rate_limit,
+    reader::{Reader, quoted, show_duration, socket_address, text},
     settings::{
-        AccessLogSettings, AccessLogTarget, AccessMode, AccessSettings, AdminSettings, ClientAddress,
-        DestinationPattern, DnsSettings, Family, ForwardingSettings, LimitsSettings, ListenSettings,
-        LogFormat, LoggingSettings, MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings,
-        SupervisionSettings, TimeoutsSettings, UpstreamSettings, Via,
+        AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings, Family,
+        ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
+        MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        UpstreamSettings, Via,
     },
     tree::{Kind, Value},
-    value::{destination, net_pattern},
 };
-use crate::net::filter::{NetPattern, NetSet};
 
 /// What null means for a number of threads or workers. Asked for once: a worker that `runtime.cpu_affinity` has put on one core
 /// would count one, and take the configuration that its launcher has read for another.
@@ -48,7 +48,8 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         upstream: upstream(reader),
         dns: dns(reader),
         forwarding: forwarding(reader),
-        access: access(reader),
+        access: access::read(reader),
+        rate_limit: rate_limit::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -303,30 +304,6 @@ fn is_pseudonym(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-fn access(reader: &mut Reader<'_>) -> AccessSettings {
-    let modes = [("enforce", AccessMode::Enforce), ("report", AccessMode::Report)];
-    let loopback = vec![NetPattern::Set(NetSet::Loopback)];
-    let to = |value: &Value| destination(&text(value).unwrap_or_default());
-    let show_net = |pattern: &NetPattern| quoted(&pattern.to_string());
-    let show_destination = |pattern: &DestinationPattern| match pattern {
-        DestinationPattern::Host(name) => quoted(name),
-        DestinationPattern::Net(net) => quoted(&net.to_string()),
-        DestinationPattern::Suffix(name) => quoted(&format!(".{name}")),
-    };
-    AccessSettings {
-        mode: reader.choice("access.mode", AccessMode::Enforce, &modes),
-        clients: reader.list("access.clients", loopback, show_net, |value| {
-            net_pattern(&text(value).unwrap_or_default())
-        }),
-        deny: reader.list("access.destinations.deny", vec![NetSet::Special.into()], show_destination, to),
-        allow: reader.list("access.destinations.allow", Vec::new(), show_destination, to),
-        connect_ports: reader.list("access.connect_ports", vec![443], ToString::to_string, |value| {
-            whole(value, &(1..=65_535)).map(|port| port as u16)
-        }),
-        local_client_bypass: reader.bool("access.local_client_bypass", true),
-    }
-}
-
 fn logging(reader: &mut Reader<'_>) -> LoggingSettings {
     LoggingSettings {
         console: reader.bool("logging.console", true),
@@ -359,7 +336,7 @@ fn admin(reader: &mut Reader<'_>) -> AdminSettings {
     AdminSettings { socket_path }
 }
 
-fn path_or_null<'a>(
+pub(super) fn path_or_null<'a>(
     reader: &mut Reader<'_>,
     key: &'static str,
     default: impl Into<Option<&'a str>>,
@@ -402,6 +379,20 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     }
     if settings.group.is_some() && settings.user.is_none() {
         reader.problem("group", "is set without user; both or neither is accepted, or user alone");
+    }
+    if settings.access.users_file.is_none()
+        && !reader.problems.concern("access.users_file")
+        && let Some(limit) = settings
+            .rate_limit
+            .limits
+            .iter()
+            .find(|limit| limit.key == LimitKey::User || !limit.conditions.users.is_empty())
+    {
+        let text = format!(
+            "{:?} asks for users, and access.users_file is null; both or neither is accepted",
+            limit.name
+        );
+        reader.problem("rate_limit.limits", text);
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

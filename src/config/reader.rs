@@ -1,12 +1,17 @@
 //! Reads typed values out of the tree. A value that is wrong becomes a problem and its default: reading goes on, so that all
 //! problems are found at once. Every value that is read is remembered with its origin, for `check --print`.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
+    files::{self, Files},
     problem::{Origin, Problems, masked},
+    section::Section,
     tree::{Kind, Value},
 };
+
+/// So many lines of a file are told of when they are wrong: another file was meant then.
+const MAX_WRONG_LINES: usize = 20;
 
 /// One value in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +28,21 @@ pub(super) struct Reader<'a> {
     tree: &'a Value,
     pub(super) problems: Problems,
     pub(super) in_force: Vec<InForce>,
+    pub(super) files: Files,
+}
+
+/// What a list says, with what stands in files that it names.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    /// In the list itself.
+    pub(super) entries: Vec<T>,
+    /// In files, each as the list names it.
+    pub(super) files: Vec<(String, Vec<T>)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(tree: &'a Value, problems: Problems) -> Self {
-        Self { tree, problems, in_force: Vec::new() }
+    pub(super) fn new(tree: &'a Value, problems: Problems, files: Files) -> Self {
+        Self { tree, problems, in_force: Vec::new(), files }
     }
 
     /// Reads `key` by `convert`, whose error says what is accepted. `shown` writes a value as YAML.
@@ -157,6 +172,90 @@ impl<'a> Reader<'a> {
         self.members(key, Some(default), shown, convert).unwrap_or_default()
     }
 
+    /// A list, of which `@path` means the lines of a file.
+    pub(super) fn list_with_files<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        shown: impl Fn(&T) -> String,
+        convert: impl Fn(&Value) -> Result<T, String>,
+    ) -> Listed<T> {
+        let mut in_force = None;
+        for written in self.tree.get(key).into_iter().flat_map(Value::layers) {
+            if matches!(written.kind, Kind::Null) {
+                self.problems.add(&written.origin, key, "found null; a list is accepted, [] for none");
+                continue;
+            }
+            let (mut listed, mut names) = (Listed { entries: Vec::new(), files: Vec::new() }, Vec::new());
+            for member in split(written) {
+                let name = match &member.kind {
+                    Kind::Text(text) if text.starts_with('@') => text.clone(),
+                    _ => {
+                        match convert(&member) {
+                            Ok(value) => {
+                                names.push(shown(&value));
+                                listed.entries.push(value);
+                            }
+                            Err(accepted) => {
+                                let text = format!("found {}; {accepted}", member.describe());
+                                self.problems.add(&member.origin, key, text);
+                            }
+                        }
+                        continue;
+                    }
+                };
+                names.push(quoted(&name));
+                let entries = self.list_file(key, &name, &member.origin, &convert);
+                listed.files.push((name, entries));
+            }
+            in_force = in_force.or_else(|| Some((listed, names, written.origin.clone())));
+        }
+        let (listed, names, origin) = in_force.unwrap_or_else(|| {
+            let names = default.iter().map(&shown).collect();
+            (Listed { entries: default, files: Vec::new() }, names, Origin::Default)
+        });
+        self.in_force.push(InForce { key, value: format!("[{}]", names.join(", ")), origin });
+        listed
+    }
+
+    /// The entries of the file `name`, which begins with `@`.
+    fn list_file<T>(
+        &mut self,
+        key: &'static str,
+        name: &str,
+        origin: &Origin,
+        convert: impl Fn(&Value) -> Result<T, String>,
+    ) -> Vec<T> {
+        let path = PathBuf::from(&name[1..]);
+        let text = match self.files.text(&path) {
+            Ok(text) => text,
+            Err(why) => {
+                let text = format!(
+                    "found {name:?}: {why}; @ and the path of a file with an entry a line is accepted"
+                );
+                self.problems.add(origin, key, text);
+                return Vec::new();
+            }
+        };
+        let (mut values, mut wrong) = (Vec::new(), 0_usize);
+        for entry in files::entries(path, &text) {
+            match convert(&entry) {
+                Ok(value) => values.push(value),
+                Err(accepted) => {
+                    wrong += 1;
+                    if wrong <= MAX_WRONG_LINES {
+                        let text = format!("found {}; {accepted}", entry.describe());
+                        self.problems.add(&entry.origin, key, text);
+                    }
+                }
+            }
+        }
+        if let Some(more @ 1..) = wrong.checked_sub(MAX_WRONG_LINES) {
+            self.problems.add(origin, key, format!("{more} more lines of {name:?} are wrong"));
+        }
+        values
+    }
+
     /// A list, or null, which is the default.
     pub(super) fn list_or_null<T>(
         &mut self,
@@ -206,6 +305,59 @@ impl<'a> Reader<'a> {
         );
         self.in_force.push(InForce { key, value: text, origin });
         values
+    }
+}
+
+impl Reader<'_> {
+    /// A list of `most` sections at most. A single section is a list of one; without any it is empty.
+    pub(super) fn sections<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        read: impl Fn(&mut Section<'_, '_>) -> Option<T>,
+    ) -> Vec<T> {
+        let mut in_force = None;
+        for written in self.tree.get(key).into_iter().flat_map(Value::layers) {
+            let members = match &written.kind {
+                Kind::List(members) => members.as_slice(),
+                Kind::Map(_) => std::slice::from_ref(written),
+                _ => {
+                    let text = format!("found {}; a list is accepted, [] for none", written.describe());
+                    self.problems.add(&written.origin, key, text);
+                    continue;
+                }
+            };
+            if members.len() > most {
+                let text = format!("found {} of them; {most} at most are accepted", members.len());
+                self.problems.add(&written.origin, key, text);
+            }
+            let sections = members.iter().enumerate().filter_map(|(index, member)| {
+                Section::read(format!("{key}[{index}]"), member, &mut self.problems, &read)
+            });
+            let sections: Vec<_> = sections.collect();
+            let shown: Vec<_> = members.iter().map(flow).collect();
+            in_force = in_force.or_else(|| Some((sections, shown, written.origin.clone())));
+        }
+        let (sections, shown, origin) = in_force.unwrap_or_else(|| (Vec::new(), Vec::new(), Origin::Default));
+        self.in_force.push(InForce { key, value: format!("[{}]", shown.join(", ")), origin });
+        sections
+    }
+}
+
+/// A value as YAML on one line.
+fn flow(value: &Value) -> String {
+    match &value.kind {
+        Kind::Null => "null".into(),
+        Kind::Bool(value) => value.to_string(),
+        Kind::Int(value) => value.to_string(),
+        Kind::Float(value) => value.to_string(),
+        Kind::Text(text) => quoted(text),
+        Kind::List(members) => format!("[{}]", members.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Kind::Map(entries) => {
+            let entries: Vec<_> =
+                entries.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
     }
 }
 
@@ -261,7 +413,7 @@ fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration,
     if range.contains(&duration) { Ok(duration) } else { Err(accepted()) }
 }
 
-fn size(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
+pub(super) fn size(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let accepted = || {
         let (from, to) = (show_size(*range.start()), show_size(*range.end()));
         format!("a size such as 64KiB, 1MB or a number of bytes, from {from} to {to}, is accepted")

@@ -10,6 +10,12 @@ use std::{
     time::Duration,
 };
 
+pub use super::{
+    conditions::Conditions,
+    rate::Rate,
+    rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    users::UsersFile,
+};
 use crate::net::filter::{NetPattern, NetSet};
 
 /// The configuration in force.
@@ -41,6 +47,8 @@ pub struct Settings {
     pub forwarding: ForwardingSettings,
     /// Section `access`.
     pub access: AccessSettings,
+    /// Section `rate_limit`.
+    pub rate_limit: RateLimitSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.
@@ -222,11 +230,15 @@ pub struct AccessSettings {
     /// Clients that are served.
     pub clients: Vec<NetPattern>,
     /// Destinations that are refused.
-    pub deny: Vec<DestinationPattern>,
+    pub deny: DestinationList,
     /// Exceptions, checked first.
-    pub allow: Vec<DestinationPattern>,
+    pub allow: DestinationList,
     /// Ports that CONNECT may reach.
     pub connect_ports: Vec<u16>,
+    /// Who must log in; none = nobody has to.
+    pub users_file: Option<UsersFile>,
+    /// What the question for a password names: visible ASCII and space, not empty.
+    pub realm: String,
     /// A client on this host may reach everything.
     pub local_client_bypass: bool,
 }
@@ -238,6 +250,30 @@ pub enum AccessMode {
     Enforce,
     /// Log what would be refused and let it pass.
     Report,
+}
+
+/// One list of `access.destinations`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DestinationList {
+    /// What stands in the list itself.
+    pub entries: Vec<DestinationPattern>,
+    /// What stands in files that it names.
+    pub files: Vec<ListFile>,
+}
+
+/// A file with entries of a list, one a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListFile {
+    /// As the list names it, with the `@`.
+    pub name: String,
+    /// What stands in it.
+    pub entries: Vec<DestinationPattern>,
+}
+
+impl From<Vec<DestinationPattern>> for DestinationList {
+    fn from(entries: Vec<DestinationPattern>) -> Self {
+        Self { entries, files: Vec::new() }
+    }
 }
 
 /// One entry of `access.destinations`.

@@ -27,8 +27,8 @@ use tokio::{
     },
 };
 
-/// The longest message, in bytes. The configuration file is in one.
-const MAX_MESSAGE: usize = 8 << 20;
+/// The longest message, in bytes. The configuration file is in one, with the files that it names.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// Descriptors that can come with a message.
 pub const MAX_DESCRIPTORS: usize = 64;

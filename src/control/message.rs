@@ -11,6 +11,9 @@ pub struct Configuration {
     pub generation: u64,
     /// The file and its text, if there is one.
     pub file: Option<(PathBuf, String)>,
+    /// The files that it names, lists and the users file, and their texts.
+    #[serde(default)]
+    pub files: Vec<(PathBuf, String)>,
     /// The launcher's flags: key and value.
     pub flags: Vec<(String, String)>,
 }

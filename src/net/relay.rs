@@ -16,7 +16,7 @@ use std::{
     io,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -36,6 +36,12 @@ pub struct RelayOptions {
     pub idle: Duration,
     /// One side has finished, and the other is silent.
     pub half_close: Duration,
+}
+
+/// How fast a relay may be.
+pub trait Pace: Send + Sync {
+    /// So many bytes have moved: until when no more may; none = more may at once.
+    fn moved(&self, bytes: u64) -> Option<Instant>;
 }
 
 /// Bytes that a relay has passed on. Outlives a relay that is dropped.
@@ -102,13 +108,18 @@ pub async fn relay<C: Conduit, O: Conduit>(
     mut origin: O,
     origin_early: Bytes,
     options: RelayOptions,
+    pace: Option<&dyn Pace>,
     counts: &RelayCounts,
 ) -> RelayOutcome {
-    let mut up = Direction::new(client_early);
-    let mut down = Direction::new(origin_early);
+    let mut up = Direction::new(client_early, pace.is_some());
+    let mut down = Direction::new(origin_early, pace.is_some());
     let mut timer = Timer::new(options);
+    let mut brake = Brake::default();
     let mut deaf = None;
     let outcome = poll_fn(|cx| {
+        if brake.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
         let before = up.moved() + down.moved();
         let up_done = match up.poll(cx, &mut client, &mut origin, &counts.up) {
             Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
@@ -131,7 +142,15 @@ pub async fn relay<C: Conduit, O: Conduit>(
         if up_done && down_done {
             return Poll::Ready(RelayOutcome::Finished);
         }
-        timer.poll(cx, up.moved() + down.moved() != before, up_done || down_done)
+        let moved = up.moved() + down.moved() - before;
+        if moved > 0
+            && let Some(pace) = pace
+        {
+            brake.until = pace.moved(moved);
+            // Who has to wait is told when to go on, and who does not goes on.
+            cx.waker().wake_by_ref();
+        }
+        timer.poll(cx, moved > 0, up_done || down_done)
     })
     .await;
     if matches!(outcome, RelayOutcome::ClientFailed(_) | RelayOutcome::OriginFailed(_)) {
@@ -165,6 +184,26 @@ struct Deaf {
     down: u64,
     /// Whether its end had been passed on by then.
     ended: bool,
+}
+
+/// Holds a relay that was too fast. Nothing else is looked at meanwhile, deadlines neither: they begin anew when it goes on.
+#[derive(Default)]
+struct Brake {
+    until: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Brake {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else { return Poll::Ready(()) };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        self.until = None;
+        Poll::Ready(())
+    }
 }
 
 /// The one timer of a relay. It is armed when the relay begins to wait, and looks at the clock only when it fires or when

@@ -23,7 +23,7 @@ use super::{
     verdict::{Permit, Refusal, RefusalKind, RuleName},
 };
 use crate::{
-    config::settings::{AccessMode, AccessSettings, DestinationPattern},
+    config::settings::{AccessMode, AccessSettings, DestinationList, DestinationPattern, ListFile},
     net::{
         authority::Host,
         dial::Reach,
@@ -59,23 +59,29 @@ struct Branch {
 #[derive(Debug)]
 pub(super) struct AddressRules {
     filter: NetFilter,
-    names: HashMap<NetPattern, RuleName>,
+    names: Arc<HashMap<NetPattern, RuleName>>,
 }
 
 impl Policy {
     /// From the settings, which are checked already, and the sockets of this instance, which nothing may reach.
     pub fn new(settings: &AccessSettings, own: &OwnListeners) -> Self {
-        let AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass } = settings;
+        let AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass, .. } = settings;
         let reports_only = *mode == AccessMode::Report;
         let (denied_names, denied) = split(DENY, deny);
         let (allowed_names, allowed) = split(ALLOW, allow);
         let excepted = Arc::new(Reach { filter: None, own: own.clone() });
+        // What stands in the list itself gives its name, also to what a file has once more.
+        let listed = deny.entries.iter().filter_map(|entry| match entry {
+            DestinationPattern::Net(pattern) => Some((*pattern, address_rule(pattern))),
+            DestinationPattern::Host(_) | DestinationPattern::Suffix(_) => None,
+        });
+        let names: Arc<HashMap<_, _>> =
+            Arc::new(deny.files.iter().flat_map(addresses_of).chain(listed).collect());
         let branch = |denied: &[NetPattern]| {
             let filter = NetFilter::new(denied, &allowed);
             let reach = Reach { filter: Some(filter.clone()), own: own.clone() };
-            let names = denied.iter().map(|pattern| (*pattern, address_rule(pattern))).collect();
             Branch {
-                rules: Arc::new(AddressRules { filter, names }),
+                rules: Arc::new(AddressRules { filter, names: Arc::clone(&names) }),
                 reach: if reports_only { Arc::clone(&excepted) } else { Arc::new(reach) },
             }
         };
@@ -178,17 +184,36 @@ impl AddressRules {
 }
 
 /// The names of a list, and its addresses.
-fn split(list: &str, patterns: &[DestinationPattern]) -> (Names, Vec<NetPattern>) {
-    let mut names = Names::default();
-    let mut addresses = Vec::new();
-    for pattern in patterns {
-        match pattern {
-            DestinationPattern::Host(name) => names.insert(list, name, false),
-            DestinationPattern::Suffix(name) => names.insert(list, name, true),
-            DestinationPattern::Net(pattern) => addresses.push(*pattern),
+fn split(list: &str, patterns: &DestinationList) -> (Names, Vec<NetPattern>) {
+    let (mut names, mut addresses) = (Names::default(), Vec::new());
+    let files = patterns.files.iter().map(|file| (Some(file_rule(list, file)), &file.entries));
+    // Of two that are the same the later one is found: what stands in the list itself.
+    for (file, entries) in files.chain([(None, &patterns.entries)]) {
+        names.reserve(entries.len());
+        for pattern in entries {
+            match pattern {
+                DestinationPattern::Host(name) => names.insert(list, file.as_ref(), name, false),
+                DestinationPattern::Suffix(name) => names.insert(list, file.as_ref(), name, true),
+                DestinationPattern::Net(pattern) => addresses.push(*pattern),
+            }
         }
     }
     (names, addresses)
+}
+
+/// The addresses of a file of `deny`, each with its name.
+fn addresses_of(file: &ListFile) -> impl Iterator<Item = (NetPattern, RuleName)> {
+    let rule = file_rule(DENY, file);
+    file.entries.iter().filter_map(move |entry| match entry {
+        DestinationPattern::Net(pattern) => {
+            Some((*pattern, RuleName::line(address_rule(pattern).as_str().into(), Arc::clone(&rule))))
+        }
+        DestinationPattern::Host(_) | DestinationPattern::Suffix(_) => None,
+    })
+}
+
+fn file_rule(list: &str, file: &ListFile) -> Arc<str> {
+    format!("{list}[{}]", file.name).into()
 }
 
 fn address_rule(pattern: &NetPattern) -> RuleName {

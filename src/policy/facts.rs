@@ -23,4 +23,6 @@ pub struct Facts<'a> {
     pub authority: &'a Authority,
     /// The authenticated user.
     pub user: Option<&'a str>,
+    /// The raw path and query, empty or with `/` or `?` in front; a tunnel has none.
+    pub path: Option<&'a [u8]>,
 }

@@ -25,6 +25,8 @@ pub(super) struct Names {
 struct Entry {
     /// `list[name]` or `list[.name]`.
     rule: Arc<str>,
+    /// `list[@file]`, of an entry that stands in a file.
+    file: Option<Arc<str>>,
     /// Where the name stands in it.
     start: usize,
     is_suffix: bool,
@@ -39,8 +41,15 @@ impl Entry {
 }
 
 impl Names {
-    /// Add a host, or everything below a domain. Both are lower case, without a dot at either end.
-    pub(super) fn insert(&mut self, list: &str, name: &str, is_suffix: bool) {
+    /// Make room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+        self.heads.reserve(more);
+    }
+
+    /// Add a host, or everything below a domain. Both are lower case, without a dot at either end. `file` is `list[@file]`
+    /// for what stands in a file.
+    pub(super) fn insert(&mut self, list: &str, file: Option<&Arc<str>>, name: &str, is_suffix: bool) {
         let dot = if is_suffix { "." } else { "" };
         let rule: Arc<str> = format!("{list}[{dot}{name}]").into();
         let start = list.len() + 1 + dot.len();
@@ -48,7 +57,7 @@ impl Names {
         let index = u32::try_from(self.entries.len()).expect("a configuration has less than 2^32 names");
         let next = self.heads.insert(hash, index);
         self.longest = self.longest.max(name.len());
-        self.entries.push(Entry { rule, start, is_suffix, next });
+        self.entries.push(Entry { rule, file: file.cloned(), start, is_suffix, next });
     }
 
     /// The entry that covers this lower-case host name: the host itself before a suffix, a longer suffix before a shorter
@@ -74,7 +83,11 @@ impl Names {
     }
 
     fn rule(entry: &Entry) -> RuleName {
-        RuleName::entry(Arc::clone(&entry.rule))
+        let rule = Arc::clone(&entry.rule);
+        match &entry.file {
+            Some(file) => RuleName::line(rule, Arc::clone(file)),
+            None => RuleName::entry(rule),
+        }
     }
 
     fn entry(&self, hash: u64, name: &str, is_suffix: bool) -> Option<&Entry> {
@@ -123,7 +136,7 @@ mod tests {
         let mut names = Names::default();
         for entry in entries {
             let suffix = entry.strip_prefix('.');
-            names.insert("list", suffix.unwrap_or(entry), suffix.is_some());
+            names.insert("list", None, suffix.unwrap_or(entry), suffix.is_some());
         }
         names
     }
@@ -184,7 +197,7 @@ mod tests {
     fn a_hundred_thousand_names_are_found() {
         let mut list = Names::default();
         for index in 0..100_000 {
-            list.insert("list", &format!("host-{index}.example-{}.com", index % 977), index % 2 == 0);
+            list.insert("list", None, &format!("host-{index}.example-{}.com", index % 977), index % 2 == 0);
         }
         for index in (0..100_000).step_by(997) {
             let name = format!("host-{index}.example-{}.com", index % 977);

@@ -8,8 +8,7 @@ use super::acl::AddressRules;
 use crate::net::dial::Reach;
 
 /// The text of the rule that decided, as it stands in the configuration: `access.clients`,
-/// `access.destinations.deny[special]`, `access.destinations.allow[.example.com]`. Cheap to clone; bounded by the
-/// configuration, so that it may be a label.
+/// `access.destinations.deny[special]`, `access.destinations.allow[.example.com]`. Cheap to clone.
 #[derive(Clone)]
 pub struct RuleName(Text);
 
@@ -17,6 +16,11 @@ pub struct RuleName(Text);
 enum Text {
     Key(&'static str),
     Entry(Arc<str>),
+    /// An entry of a file that a list names, and that file's place in the list.
+    Line {
+        entry: Arc<str>,
+        file: Arc<str>,
+    },
 }
 
 impl RuleName {
@@ -30,11 +34,24 @@ impl RuleName {
         Self(Text::Entry(text))
     }
 
+    /// A rule that is one line of a file, `list[entry]`, which the list names as `list[@file]`.
+    pub(super) const fn line(entry: Arc<str>, file: Arc<str>) -> Self {
+        Self(Text::Line { entry, file })
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Key(key) => key,
-            Text::Entry(text) => text,
+            Text::Entry(text) | Text::Line { entry: text, .. } => text,
+        }
+    }
+
+    /// The text as a label of a metric: a file counts as one rule, or a list of 100,000 names would be as many series.
+    pub fn label(&self) -> &str {
+        match &self.0 {
+            Text::Line { file, .. } => file,
+            Text::Key(_) | Text::Entry(_) => self.as_str(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Where a proxy tells what it does: the counters of this process, and the access log.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -13,7 +14,11 @@ use arc_swap::ArcSwap;
 
 use crate::{
     config::settings::LimitsSettings,
-    shared_memory::{Counters, Hold, Seat},
+    policy::{
+        RuleName,
+        rate_limit::{LIMITS, client_prefix},
+    },
+    shared_memory::{Counters, Hold, Seat, Tally},
     telemetry::{
         access_log::AccessLog,
         access_record::AccessRecord,
@@ -31,7 +36,12 @@ pub struct Account {
     worker: Option<usize>,
     max_connections: AtomicU32,
     max_connections_per_client: AtomicU32,
+    /// The counters of rules that have refused something.
+    denied: Mutex<HashMap<Box<str>, Tally>>,
 }
+
+/// So many counters of rules are kept at hand; rules change with reloads.
+const RULES_AT_HAND: usize = 1024;
 
 /// One client connection in the count of the whole instance, and in that of its client where there is a limit. Dropping it
 /// takes it out.
@@ -61,6 +71,7 @@ impl Account {
             worker,
             max_connections: AtomicU32::new(limits.max_connections),
             max_connections_per_client: AtomicU32::new(limits.max_connections_per_client),
+            denied: Mutex::default(),
         }
     }
 
@@ -90,6 +101,31 @@ impl Account {
         self.counters().tunnels_active.load(Ordering::Relaxed)
     }
 
+    /// The memory that it counts in.
+    #[must_use]
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// A rule has refused something, or would have.
+    pub(super) fn denied(&self, rule: &RuleName) {
+        let label = rule.label();
+        // What limits refuse is counted with them.
+        if label.starts_with(LIMITS) {
+            return;
+        }
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tally) = denied.get(label) {
+            return tally.add();
+        }
+        let tally = self.seat.segment().tally(names::tally::DENIED, label);
+        tally.add();
+        if denied.len() >= RULES_AT_HAND {
+            denied.clear();
+        }
+        denied.insert(label.into(), tally);
+    }
+
     pub(super) fn worker(&self) -> Option<usize> {
         self.worker
     }
@@ -110,10 +146,7 @@ impl Account {
     /// Whose connections are counted together: those of one IPv4 address, however it is written, and of one IPv6 /64, for
     /// that is what one client has all addresses of.
     fn key_of(&self, client: IpAddr) -> u64 {
-        let client = match client.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            address @ IpAddr::V4(_) => address,
-        };
+        let client = client_prefix(client);
         let mut hasher = DefaultHasher::new();
         (self.seat.segment().seed(), "connections", client).hash(&mut hasher);
         hasher.finish()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::account::Crowd;
+use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
@@ -37,6 +37,8 @@ pub(super) struct ProxyError {
     pub(super) rcode: Option<&'static str>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
+    /// Fields of the answer that belong to this failure alone.
+    pub(super) fields: Vec<(&'static str, String)>,
 }
 
 impl ProxyError {
@@ -46,7 +48,7 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { blame, status, kind, details: details.into(), rcode: None, rule: None }
+        Self { blame, status, kind, details: details.into(), rcode: None, rule: None, fields: Vec::new() }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
@@ -75,6 +77,55 @@ impl ProxyError {
         )
     }
 
+    /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
+    pub(super) fn not_known(why: NotKnown, challenge: &str) -> Self {
+        let (status, kind, text, field) = match why {
+            NotKnown::Unknown => (
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                ProxyErrorType::HttpRequestDenied,
+                "this proxy serves users who log in only",
+                ("proxy-authenticate", challenge.to_owned()),
+            ),
+            NotKnown::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                ProxyErrorType::ProxyInternalResponse,
+                "too many passwords wait to be verified",
+                ("retry-after", "1".to_owned()),
+            ),
+            NotKnown::Guessing(seconds) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                ProxyErrorType::HttpRequestDenied,
+                "too many wrong passwords",
+                ("retry-after", seconds.to_string()),
+            ),
+        };
+        let mut error = Self::new(Blame::Policy, status, kind, text);
+        error.rule = Some(USERS_FILE);
+        error.fields.push(field);
+        error
+    }
+
+    /// A limit does not let it pass. The fields are those of draft-ietf-httpapi-ratelimit-headers.
+    pub(super) fn limited(limited: Limited) -> Self {
+        let text = match limited.policy {
+            Some(_) => "too many requests",
+            None => "too many at a time",
+        };
+        let mut error =
+            Self::new(Blame::Policy, StatusCode::TOO_MANY_REQUESTS, ProxyErrorType::HttpRequestDenied, text);
+        let Limited { rule, name, policy, retry_after } = limited;
+        error.rule = Some(rule);
+        error.fields.push(("retry-after", retry_after.to_string()));
+        if let Some((count, seconds)) = policy {
+            // A name is letters, digits and a few marks: nothing to escape.
+            error.fields.extend([
+                ("ratelimit-policy", format!("\"{name}\";q={count};w={seconds}")),
+                ("ratelimit", format!("\"{name}\";r=0;t={retry_after}")),
+            ]);
+        }
+        error
+    }
+
     fn upstream(status: StatusCode, kind: ProxyErrorType, details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Upstream, status, kind, details)
     }
@@ -90,6 +141,8 @@ pub(super) enum BodyFault {
     /// Nothing came for `timeouts.body_idle`.
     Timeout,
 }
+
+const USERS_FILE: RuleName = RuleName::key("access.users_file");
 
 /// 503 for both: 429 is for those who are too fast, and is told with the time to wait, which nobody can know here.
 impl From<Crowd> for ProxyError {

@@ -14,6 +14,7 @@ use http::{Method, StatusCode};
 use super::{
     account::Account,
     error::{Blame, ProxyError},
+    limiter::{Grant, Pace},
     live::{Live, Name},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         dial::Dialled,
         relay::{RelayCounts, RelayOutcome},
     },
-    policy::{Permit, Refusal, RuleName},
+    policy::{Permit, RuleName},
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
 
@@ -45,7 +46,12 @@ pub(super) struct Exchange {
     path: Bytes,
     status: Option<StatusCode>,
     error: Option<ProxyErrorType>,
+    user: Option<Arc<str>>,
+    /// What it may use, until it ends.
+    grant: Grant,
     rule: Option<RuleName>,
+    /// The rule is one that would have refused it.
+    is_reported: bool,
     upstream: Option<SocketAddr>,
     reused: bool,
     bytes_in: u64,
@@ -86,7 +92,10 @@ impl Exchange {
             path: Bytes::new(),
             status: None,
             error: None,
+            user: None,
+            grant: Grant::default(),
             rule: None,
+            is_reported: false,
             upstream: None,
             reused: false,
             bytes_in: 0,
@@ -132,19 +141,45 @@ impl Exchange {
         self.path = path;
     }
 
+    /// It is known whose it is.
+    pub(super) fn identified(&mut self, user: Arc<str>) {
+        self.user = Some(user);
+    }
+
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        self.user.clone()
+    }
+
+    /// The limits let it pass.
+    pub(super) fn granted(&mut self, grant: Grant) {
+        self.grant = grant;
+    }
+
+    /// How fast its bytes may move; none = as fast as they can.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.grant.pace.clone()
+    }
+
     /// The policy let it pass.
     pub(super) fn permitted(&mut self, permit: &Permit) {
-        self.rule = Some(permit.rule.clone());
+        if !self.is_reported {
+            self.rule = Some(permit.rule.clone());
+        }
         if let Some(refusal) = &permit.would_refuse {
-            self.would_refuse(refusal);
+            self.would_refuse(&refusal.rule);
         }
     }
 
     /// `access.mode` is `report`, or else it would end here.
-    fn would_refuse(&mut self, refusal: &Refusal) {
+    pub(super) fn would_refuse(&mut self, rule: &RuleName) {
         let to = self.authority.as_ref().map(tracing::field::display);
-        tracing::info!(client = %self.client, to, rule = %refusal.rule, "access.mode is report: would be refused");
-        self.rule = Some(refusal.rule.clone());
+        tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
+        self.account.denied(rule);
+        // The first would have ended it.
+        if !self.is_reported {
+            self.rule = Some(rule.clone());
+            self.is_reported = true;
+        }
     }
 
     /// A connection was made for it.
@@ -161,7 +196,7 @@ impl Exchange {
         self.upstream = Some(upstream);
         self.reused = reused;
         if let Some(refusal) = permit.would_refuse_address(upstream.ip()) {
-            self.would_refuse(&refusal);
+            self.would_refuse(&refusal.rule);
         }
         if reused {
             self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
@@ -241,6 +276,9 @@ impl Exchange {
             _ => {}
         }
         self.error = Some(error.kind);
+        if let Some(rule) = &error.rule {
+            self.account.denied(rule);
+        }
         self.rule = error.rule.clone().or_else(|| self.rule.take());
         self.close = match error.blame {
             Blame::Downstream => "client",
@@ -273,7 +311,7 @@ impl Drop for Exchange {
             id: &self.id,
             worker: self.account.worker(),
             client: self.client,
-            user: None,
+            user: self.user.as_deref(),
             method: self.method.as_ref().map(Method::as_str),
             scheme: self.scheme,
             host: self.authority.as_ref().map(|authority| &authority.host as &dyn fmt::Display),

@@ -5,19 +5,24 @@
 //! when it waits, and for whom.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::Instant,
+    time::{Instant, Sleep, sleep_until},
 };
 
+use super::limiter::Pace;
 use crate::{
     message::body::Body,
-    net::inbox::{self, Inbox},
+    net::{
+        inbox::{self, Inbox},
+        relay::Pace as _,
+    },
 };
 
 /// How often it moves before others have their turn.
@@ -59,6 +64,17 @@ pub(super) struct Flow {
     has_begun: bool,
     took_content: bool,
     waiting: Option<(Waiting, Instant)>,
+    /// How fast the content may move; none = as fast as it goes.
+    brake: Option<Box<Brake>>,
+}
+
+/// Holds back content that may not move as fast as it could. It has a timer of its own, as both ways of an exchange may be held
+/// back.
+#[derive(Debug)]
+struct Brake {
+    pace: Pace,
+    sleep: Pin<Box<Sleep>>,
+    is_on: bool,
 }
 
 impl Flow {
@@ -73,7 +89,15 @@ impl Flow {
             has_begun: false,
             took_content: false,
             waiting: None,
+            brake: None,
         }
+    }
+
+    /// Has the content move at this pace.
+    pub(super) fn paced(mut self, pace: Option<Pace>) -> Self {
+        self.brake = pace
+            .map(|pace| Box::new(Brake { pace, sleep: Box::pin(sleep_until(Instant::now())), is_on: false }));
+        self
     }
 
     /// Holds the content back until [`Self::open`].
@@ -132,6 +156,11 @@ impl Flow {
         D: AsyncWrite + Unpin,
     {
         for _ in 0..TURNS {
+            if self.brake.as_mut().is_some_and(|brake| brake.poll(cx).is_pending()) {
+                // Nobody is late then.
+                self.waiting = None;
+                return Poll::Pending;
+            }
             if self.at < self.out.len()
                 || (self.is_open && !inbox.is_empty() && self.body.plain_bytes().is_some())
             {
@@ -194,17 +223,28 @@ impl Flow {
         if written > first {
             inbox.consume(written - first);
             self.body.sent(written - first);
-            self.took_content = true;
+            self.moved(written - first);
         }
     }
 
     /// Writes anew what came in chunks.
     fn pass(&mut self, inbox: &mut Inbox) -> Result<(), FlowError> {
         self.make_room();
+        let before = self.body.content();
         let taken = self.body.pass(inbox.unread(), &mut self.out).map_err(|_| FlowError::Malformed)?;
         inbox.consume(taken);
-        self.took_content = true;
+        self.moved(usize::try_from(self.body.content() - before).unwrap_or(usize::MAX));
         if self.body.content() > self.limit { Err(FlowError::TooLarge) } else { Ok(()) }
+    }
+
+    fn moved(&mut self, content: usize) {
+        self.took_content = true;
+        if let Some(brake) = &mut self.brake
+            && let Some(until) = brake.pace.moved(content as u64)
+        {
+            brake.sleep.as_mut().reset(until);
+            brake.is_on = true;
+        }
     }
 
     fn end(&mut self) -> Result<(), FlowError> {
@@ -231,6 +271,16 @@ impl Flow {
             self.waiting = Some((whom, Instant::now()));
         }
         Poll::Pending
+    }
+}
+
+impl Brake {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_on {
+            ready!(self.sleep.as_mut().poll(cx));
+            self.is_on = false;
+        }
+        Poll::Ready(())
     }
 }
 

@@ -107,6 +107,7 @@ async fn send<'a>(
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
     let (request, upgrade) = prepare(errand, client.peer().ip())?;
+    let request = request.paced(exchange.pace());
     let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,

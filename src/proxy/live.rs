@@ -3,9 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::error::ProxyError;
+use super::{
+    error::ProxyError,
+    limiter::{Limiter, Store},
+    login::Login,
+};
 use crate::{
-    config::settings::{self, QueryLogging, Settings, Via},
+    config::settings::{self, AccessMode, QueryLogging, Settings, Via},
     message::{
         head::HeadLimits,
         trace::{ClientAddress, Pseudonym},
@@ -21,6 +25,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Live {
     pub(super) policy: Policy,
+    pub(super) kept: Kept,
+    pub(super) limiter: Option<Limiter>,
+    /// The question for a password.
+    pub(super) challenge: String,
+    /// Nobody is refused for who he is.
+    pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
@@ -35,11 +45,24 @@ pub struct Live {
     pub(super) query: QueryLogging,
 }
 
+/// What is worth more the longer it lives.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// How users are known; none = nobody has to log in.
+    pub login: Option<Arc<Login>>,
+    /// Where rates are kept for several machines.
+    pub store: Option<Arc<Store>>,
+}
+
 /// What is built by other rooms for a [`Live`].
 #[derive(Debug)]
 pub struct LiveOptions {
     /// Who may go where.
     pub policy: Policy,
+    /// What the generation before may have had already.
+    pub kept: Kept,
+    /// How fast; none = as fast as it goes.
+    pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
     /// Who we say we are.
@@ -62,6 +85,10 @@ impl Live {
         let timeouts = &settings.timeouts;
         Self {
             policy: options.policy,
+            kept: options.kept,
+            limiter: options.limiter,
+            challenge: challenge(&settings.access.realm),
+            reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
@@ -95,6 +122,19 @@ impl Live {
             answer
         })
     }
+}
+
+/// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.
+fn challenge(realm: &str) -> String {
+    let mut text = String::from("Basic realm=\"");
+    for char in realm.chars() {
+        if matches!(char, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(char);
+    }
+    text.push_str("\", charset=\"UTF-8\"");
+    text
 }
 
 impl Name {

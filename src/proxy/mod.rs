@@ -1,21 +1,27 @@
 //! The path of a request: from the head that a client sent to the bytes that it gets back.
 //!
-//! [`Proxy`] is the service that every worker serves. It opens an `Exchange`, asks the policy, and either forwards
-//! (`forward`, with a `flow` each way), opens a tunnel (`tunnel`) or answers by itself (`local`, `respond`). Every failure is a `ProxyError`, every failure is answered in `respond`, and dropping the exchange
-//! writes its record, whatever has happened. Knows message, policy, upstream, server, telemetry and net.
+//! [`Proxy`] is the service that every worker serves. It opens an `Exchange`, asks who it is (`login`), what the policy says
+//! and what is left (`limiter`), and either forwards (`forward`, with a `flow` each way), opens a tunnel (`tunnel`) or answers
+//! by itself (`local`, `respond`). Every failure is a `ProxyError`, every failure is answered in `respond`, and dropping the
+//! exchange writes its record, whatever has happened. Knows message, policy, upstream, server, telemetry and net.
 
 mod account;
+mod clock;
 mod date;
 mod error;
 mod exchange;
 mod flow;
 mod forward;
+mod limiter;
 mod live;
 mod local;
+mod login;
 mod respond;
 mod service;
 mod tunnel;
 
 pub use account::{Account, ConnectionTicket, Crowd};
-pub use live::{Live, LiveOptions};
+pub use limiter::{BadStore, Grant, LimitState, Limited, Limiter, Store};
+pub use live::{Kept, Live, LiveOptions};
+pub use login::{Login, LoginError};
 pub use service::Proxy;

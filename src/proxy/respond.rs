@@ -107,10 +107,13 @@ fn build(exchange: &mut Exchange, error: &ProxyError, form: Form) -> Vec<u8> {
         ("text/plain; charset=utf-8", text)
     };
     let name = exchange.name().pseudonym.as_str();
-    let lines = format!(
+    let mut lines = format!(
         "content-type: {content_type}\r\ncache-control: no-store\r\nproxy-status: {}\r\n",
         proxy_status(name, error)
     );
+    for (name, value) in &error.fields {
+        let _ = write!(lines, "{name}: {value}\r\n");
+    }
     write(exchange, status, &lines, text.as_bytes(), form)
 }
 

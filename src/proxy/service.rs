@@ -1,6 +1,9 @@
 //! The service that every worker serves: what kind of request it is, whether it may pass, and who takes it on.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -11,13 +14,15 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
-    live::Live,
+    live::{Kept, Live},
     local,
+    login::Login,
     respond::{self, Form},
     tunnel,
 };
 use crate::{
     message::{
+        field::Name,
         target::{self, Scheme},
         trace::{self, Hops},
     },
@@ -50,6 +55,12 @@ impl Proxy {
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
         self.live.store(Arc::new(live));
+    }
+
+    /// What the next generation may keep.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.live.load().kept.clone()
     }
 
     /// Where this proxy's numbers go.
@@ -90,7 +101,7 @@ impl Service for Proxy {
         match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
-                match decide(&live, client, head, &origin, &mut exchange) {
+                match decide(&live, client, head, &origin, None, &mut exchange).await {
                     // Boxed, for a plain request need not carry the room that dialling takes.
                     Ok(permit) => {
                         Box::pin(tunnel::open(client, &live, &origin, &permit, exchange, closing)).await
@@ -117,7 +128,8 @@ impl Service for Proxy {
                 if scheme == Scheme::Https {
                     return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
                 }
-                let permit = match decide(&live, client, head, &authority, &mut exchange) {
+                let path = Some(&*path_and_query);
+                let permit = match decide(&live, client, head, &authority, path, &mut exchange).await {
                     Ok(permit) => permit,
                     Err(error) => return respond::failure(client, exchange, &error, form).await,
                 };
@@ -170,24 +182,60 @@ fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
     live.policy.admit(client.peer().ip(), is_local(client))
 }
 
-/// Asks the policy.
-fn decide(
+/// Asks who it is, whether he may, and whether enough is left.
+async fn decide(
     live: &Live,
     client: &mut Client,
     head: &RequestHead,
     authority: &Authority,
+    path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
+    if let Some(login) = &live.kept.login {
+        // Who is not served is not asked for a password either.
+        admit(live, client)?;
+        identify(login, live, head, client.peer().ip(), exchange).await?;
+    }
+    let user = exchange.user();
     let facts = Facts {
         client: client.peer().ip(),
         client_is_local: is_local(client),
         method: &head.method,
         connect: head.method == Method::CONNECT,
         authority,
-        user: None,
+        user: user.as_deref(),
+        path,
     };
     let permit = live.policy.decide(&facts)?;
+    if let Some(limiter) = &live.limiter {
+        match limiter.admit(&facts).await {
+            Ok(grant) => exchange.granted(grant),
+            Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),
+            Err(limited) => return Err(ProxyError::limited(limited)),
+        }
+    }
     exchange.permitted(&permit);
     exchange.routed("direct");
     Ok(permit)
+}
+
+/// Asks who it is. In `access.mode: report` it may be nobody.
+async fn identify(
+    login: &Login,
+    live: &Live,
+    head: &RequestHead,
+    client: IpAddr,
+    exchange: &mut Exchange,
+) -> Result<(), ProxyError> {
+    match login.who(head.values(Name::ProxyAuthorization), client, live.client_header).await {
+        Ok(user) => exchange.identified(user),
+        Err(why) => {
+            let error = ProxyError::not_known(why, &live.challenge);
+            if !live.reports_only {
+                return Err(error);
+            }
+            exchange.would_refuse(error.rule.as_ref().expect("it names access.users_file"));
+        }
+    }
+    Ok(())
 }

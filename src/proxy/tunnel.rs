@@ -53,10 +53,12 @@ pub(super) async fn open(
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
 pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) -> After {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
-    let counts = exchange.tunnels();
+    let (counts, pace) = (exchange.tunnels(), exchange.pace());
     After::Takeover(Box::new(move |client: ClientIo| {
         Box::pin(async move {
-            let outcome = relay::relay(client.stream, client.early, origin, early, options, &counts).await;
+            let pace = pace.as_ref().map(|pace| pace as &dyn relay::Pace);
+            let outcome =
+                relay::relay(client.stream, client.early, origin, early, options, pace, &counts).await;
             exchange.tunnel_ended(&outcome);
         })
     }))

@@ -3,16 +3,18 @@
 //! The launcher makes the [`Segment`], and every worker maps it. Each life of a worker has a [`Seat`] in it, whose
 //! [`Counters`] only that worker writes; what is exact over all workers is a word that they share. Nothing here is a
 //! message: a worker that is killed leaves its numbers where they are, and the launcher gives back what they held. What is
-//! kept for each of many keys is in [`buckets`].
+//! kept for each of many keys is in [`buckets`], and what is counted under names of the configuration in [`tallies`].
 
 mod buckets;
 mod counters;
 #[cfg(unix)]
 mod nameless;
 mod segment;
+mod tallies;
 
 pub use buckets::{Hold, Rates};
 pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
 #[cfg(unix)]
 pub use nameless::nameless_file;
 pub use segment::{Seat, Segment, SegmentError};
+pub use tallies::{REST, Tally};

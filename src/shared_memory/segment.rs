@@ -29,10 +29,11 @@ use super::nameless;
 use super::{
     buckets::{HoldTable, RateTable},
     counters::Counters,
+    tallies::TallyTable,
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0002;
+const LAYOUT: u64 = 0x7266_7031_0000_0003;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -65,6 +66,7 @@ struct Padded(AtomicI64);
 struct Tables {
     rates: RateTable,
     holds: HoldTable,
+    tallies: TallyTable,
 }
 
 /// The memory of one instance.
@@ -186,6 +188,10 @@ impl Segment {
 
     pub(super) fn hold_table(&self) -> &HoldTable {
         &self.tables().holds
+    }
+
+    pub(super) fn tally_table(&self) -> &TallyTable {
+        &self.tables().tallies
     }
 
     fn tables(&self) -> &Tables {

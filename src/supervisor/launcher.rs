@@ -76,7 +76,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     ) -> io::Result<(Self, Option<SocketFile>)> {
         let Instance { loaded, flags, start, diagnostics, notifier, load, arguments, check } = instance;
         let now = Instant::now();
-        let configuration = Configuration { generation: 1, file: loaded.file.clone(), flags };
+        let configuration =
+            Configuration { generation: 1, file: loaded.file.clone(), files: loaded.files.clone(), flags };
         let origin = Origin::new(arguments, check)?;
         let seats = MAX_PROCESSES * LIVES_PER_SLOT;
         let (sockets, socket) = match start {

@@ -171,7 +171,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let settings = Box::new(new.settings.supervision.clone());
         let generation = self.configuration.generation + u64::from(!changed.is_empty());
         let flags = self.configuration.flags.clone();
-        let configuration = Configuration { generation, file: new.file.clone(), flags };
+        let configuration =
+            Configuration { generation, file: new.file.clone(), files: new.files.clone(), flags };
         let old = (
             std::mem::replace(&mut self.loaded, new),
             std::mem::replace(&mut self.configuration, configuration),

@@ -4,16 +4,16 @@
 //! never falls. Invariant: no label takes a value that a client chooses, so the number of series is fixed by the program
 //! and its configuration.
 //!
-//! Not here yet, for nothing counts them: `denied_total`, `rate_limited_total`, `upstream_connections`.
+//! Not here yet, for nothing counts them: `upstream_connections`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::{
-    names::{CODE_CLASSES, METHODS, ProxyErrorType, metric},
+    names::{CODE_CLASSES, METHODS, ProxyErrorType, metric, tally},
     process::Processes,
     prometheus::{Exposition, Kind, Page},
 };
-use crate::shared_memory::{Counters, LATENCY_BOUNDS_MS};
+use crate::shared_memory::{Counters, LATENCY_BOUNDS_MS, Segment};
 
 /// What whoever runs the workers knows of them, and shared memory does not.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Instance<'a> {
     pub restarts: &'a [(&'a str, u64)],
     /// How many requests each worker has answered, by its index, whichever process it was at the time.
     pub requests: &'a [(usize, u64)],
+    /// The memory of the instance, where rules and limits are counted by their names.
+    pub segment: &'a Segment,
     /// What its processes use.
     pub processes: Processes,
 }
@@ -39,6 +41,7 @@ pub struct Instance<'a> {
 pub fn page(counters: &[&Counters], instance: &Instance<'_>, exposition: Exposition) -> String {
     let mut page = Page::new(exposition);
     requests(&mut page, counters);
+    refusals(&mut page, instance.segment);
     connections(&mut page, counters);
     upstream(&mut page, counters);
     workers(&mut page, instance);
@@ -69,6 +72,26 @@ fn requests(page: &mut Page, counters: &[&Counters]) {
     for (number, error) in ProxyErrorType::ALL.into_iter().enumerate() {
         family.sample(&[("error", error.name())], total(counters, |counters| &counters.errors[number]));
     }
+}
+
+fn refusals(page: &mut Page, segment: &Segment) {
+    for (name, label, kind, help) in [
+        (
+            metric::DENIED,
+            "rule",
+            tally::DENIED,
+            "What rules have refused, or would have in access.mode report.",
+        ),
+        (metric::RATE_LIMITED, "limit", tally::RATE_LIMITED, "What limits have refused, or would have."),
+    ] {
+        let mut family = page.family(name, Kind::Counter, help);
+        for (text, count) in segment.tallies(kind) {
+            family.sample(&[(label, &text)], count);
+        }
+    }
+    let failures = segment.tallies(tally::STORE_FAILURES).into_iter().map(|(_, count)| count).sum::<u64>();
+    let help = "Decisions of limits that were made without rate_limit.store.";
+    page.family(metric::RATE_LIMIT_STORE_FAILURES, Kind::Counter, help).sample(&[], failures);
 }
 
 fn connections(page: &mut Page, counters: &[&Counters]) {
@@ -168,7 +191,7 @@ fn level(counters: &[&Counters], of: impl Fn(&Counters) -> &AtomicI64) -> u64 {
 mod tests {
     use super::*;
 
-    fn instance() -> Instance<'static> {
+    fn instance(segment: &Segment) -> Instance<'_> {
         Instance {
             version: "0.1.0",
             generation: 3,
@@ -176,6 +199,7 @@ mod tests {
             workers: &[("ready", 2), ("starting", 0)],
             restarts: &[("died", 1)],
             requests: &[(0, 5), (1, 6)],
+            segment,
             processes: Processes { cpu_seconds: 1.5, start_seconds: 1e9, ..Processes::default() },
         }
     }
@@ -195,8 +219,11 @@ mod tests {
 
     #[test]
     fn numbers_are_summed_over_seats() {
-        let seats = two_seats();
-        let page = page(&seats.each_ref(), &instance(), Exposition::Text);
+        let (seats, segment) = (two_seats(), Segment::private(1).unwrap());
+        segment.tally(tally::DENIED, "access.clients").add();
+        segment.tally(tally::RATE_LIMITED, "per-client").add();
+        segment.tally(tally::STORE_FAILURES, "redis").add();
+        let page = page(&seats.each_ref(), &instance(&segment), Exposition::Text);
         for expected in [
             r#"forward_proxy_requests_total{method="GET",code="2xx"} 30"#,
             r#"forward_proxy_requests_total{method="other",code="5xx"} 0"#,
@@ -207,6 +234,9 @@ mod tests {
             r#"forward_proxy_request_duration_seconds_bucket{le="+Inf"} 2"#,
             "forward_proxy_request_duration_seconds_sum 0.0045",
             "forward_proxy_request_duration_seconds_count 2",
+            r#"forward_proxy_denied_total{rule="access.clients"} 1"#,
+            r#"forward_proxy_rate_limited_total{limit="per-client"} 1"#,
+            "forward_proxy_rate_limit_store_failures_total 1",
             "forward_proxy_connections_active 1",
             r#"forward_proxy_dns_lookups_total{result="success"} 7"#,
             r#"forward_proxy_dns_lookups_total{result="failure"} 3"#,
@@ -225,9 +255,11 @@ mod tests {
 
     #[test]
     fn each_series_is_there_once_and_from_the_start() {
-        let none: Vec<String> = page(&[], &instance(), Exposition::Text).lines().map(str::to_owned).collect();
+        let segment = Segment::private(1).unwrap();
+        let none: Vec<String> =
+            page(&[], &instance(&segment), Exposition::Text).lines().map(str::to_owned).collect();
         let seats = two_seats();
-        let some = page(&seats.each_ref(), &instance(), Exposition::Text);
+        let some = page(&seats.each_ref(), &instance(&segment), Exposition::Text);
         let series = |line: &str| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
         let names: Vec<_> = some.lines().map(series).collect();
         assert_eq!(names, none.iter().map(|line| series(line)).collect::<Vec<_>>());
@@ -240,6 +272,7 @@ mod tests {
 
     #[test]
     fn open_metrics_ends() {
-        assert!(page(&[], &instance(), Exposition::OpenMetrics).ends_with("\n# EOF\n"));
+        let segment = Segment::private(1).unwrap();
+        assert!(page(&[], &instance(&segment), Exposition::OpenMetrics).ends_with("\n# EOF\n"));
     }
 }

@@ -166,6 +166,16 @@ pub fn class_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, CODE_CLASSES.len()) - 1
 }
 
+/// Kinds of counters whose names the configuration gives, in shared memory.
+pub mod tally {
+    /// What rules have refused, by rule.
+    pub const DENIED: u8 = 0;
+    /// What limits have refused, by limit.
+    pub const RATE_LIMITED: u8 = 1;
+    /// Calls that a store of limits has not answered.
+    pub const STORE_FAILURES: u8 = 2;
+}
+
 /// Names of metrics (CONTRACT section 6). A counter ends in `_total`; a unit is a base unit and stands before that.
 pub mod metric {
     /// Lines of the access log that were lost.
@@ -180,12 +190,18 @@ pub mod metric {
     pub const CONNECTIONS_ACTIVE: &str = "forward_proxy_connections_active";
     /// Client connections that were taken.
     pub const CONNECTIONS: &str = "forward_proxy_connections_total";
+    /// Requests that were refused, by rule.
+    pub const DENIED: &str = "forward_proxy_denied_total";
     /// Look-ups, by result.
     pub const DNS_LOOKUPS: &str = "forward_proxy_dns_lookups_total";
     /// Failures, by RFC 9209 type.
     pub const ERRORS: &str = "forward_proxy_errors_total";
     /// Configurations that were in force.
     pub const GENERATION: &str = "forward_proxy_generation";
+    /// Requests that a limit has refused, by limit.
+    pub const RATE_LIMITED: &str = "forward_proxy_rate_limited_total";
+    /// Decisions that were made without the store that they should have been made by.
+    pub const RATE_LIMIT_STORE_FAILURES: &str = "forward_proxy_rate_limit_store_failures_total";
     /// Requests that were answered, by method and class of status code.
     pub const REQUESTS: &str = "forward_proxy_requests_total";
     /// How long they took.

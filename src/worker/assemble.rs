@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    config::settings::{self, AccessLogTarget, Settings, Via},
+    config::settings::{self, AccessLogTarget, Mode, Settings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
@@ -13,12 +13,16 @@ use crate::{
         resolve::{self, Resolver, ResolverError, ResolverOptions},
     },
     policy::Policy,
-    proxy::{Account, Live, LiveOptions, Proxy},
+    proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
     server::{ClientOptions, ConnectionOptions},
     shared_memory::Seat,
-    telemetry::access_log::AccessLog,
+    telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
 };
+
+/// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
+const VERIFIERS: usize = 2;
+const MOST_VERIFIERS: usize = 8;
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]
@@ -27,6 +31,12 @@ pub enum AssembleError {
     /// The access log cannot be written.
     #[error("access_log.file cannot be opened: {0}")]
     AccessLog(#[source] io::Error),
+    /// Limits cannot be shared.
+    #[error(transparent)]
+    Store(#[from] BadStore),
+    /// Nobody can log in.
+    #[error("access.users_file: {0}")]
+    Login(#[from] LoginError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -46,7 +56,9 @@ pub(super) fn assemble(
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
     let account = Account::new(seat, access_log(settings)?, worker, &settings.limits);
-    let proxy = Proxy::new(live(settings, listeners)?, pool_limits(settings), account);
+    let kept = keep(settings, account.seat(), None)?;
+    let live = live(settings, listeners, account.seat(), kept)?;
+    let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
@@ -59,7 +71,49 @@ pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError
     .map_err(AssembleError::AccessLog)
 }
 
-pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live, AssembleError> {
+/// What outlives a reload that changes nothing about it, from the configuration that was in force and what it had, or else new.
+pub(super) fn keep(
+    settings: &Settings,
+    seat: &Seat,
+    old: Option<(&Settings, Kept)>,
+) -> Result<Kept, AssembleError> {
+    let (old, had) = old.map_or_else(|| (None, Kept::default()), |(old, had)| (Some(old), had));
+    let login = if old.is_some_and(|old| old.access.users_file == settings.access.users_file) {
+        had.login
+    } else {
+        login(settings, seat)?
+    };
+    let store = if old.is_some_and(|old| old.rate_limit.store == settings.rate_limit.store) {
+        had.store
+    } else {
+        store(settings, seat)?
+    };
+    Ok(Kept { login, store })
+}
+
+/// How users are known; none = nobody has to log in.
+fn login(settings: &Settings, seat: &Seat) -> Result<Option<Arc<Login>>, LoginError> {
+    let threads = match settings.runtime.mode {
+        Mode::MultiThreaded => settings.runtime.worker_threads.get().clamp(VERIFIERS, MOST_VERIFIERS),
+        Mode::MultiProcess | Mode::SingleThreaded => VERIFIERS,
+    };
+    let login = |file| Login::new(file, threads, seat.clone()).map(Arc::new);
+    settings.access.users_file.as_ref().map(login).transpose()
+}
+
+/// Where rates are kept for several machines; none = in the memory of the instance.
+fn store(settings: &Settings, seat: &Seat) -> Result<Option<Arc<Store>>, BadStore> {
+    let settings::Store::Redis(url) = &settings.rate_limit.store else { return Ok(None) };
+    let failures = seat.segment().tally(tally::STORE_FAILURES, "redis");
+    Ok(Some(Arc::new(Store::new(url, failures)?)))
+}
+
+pub(super) fn live(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seat: &Seat,
+    kept: Kept,
+) -> Result<Live, AssembleError> {
     let resolver = Resolver::new(&ResolverOptions {
         servers: settings.dns.servers.clone(),
         cache_size: settings.dns.cache_size.get(),
@@ -80,6 +134,10 @@ pub(super) fn live(settings: &Settings, listeners: &[SocketAddr]) -> Result<Live
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
         policy: Policy::new(&settings.access, &own),
+        limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
+            seat.segment().tally(tally::RATE_LIMITED, name)
+        }),
+        kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),
     };

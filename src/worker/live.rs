@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     acceptors::Acceptors,
-    assemble::{AssembleError, access_log, connection_options, live, pool_limits},
+    assemble::{AssembleError, access_log, connection_options, keep, live, pool_limits},
 };
 use crate::{
     config::{
@@ -74,7 +74,9 @@ impl InForce {
             return Err(ReloadError::Fixed(fixed));
         }
         if !keys.is_empty() {
-            let built = live(settings, &self.listeners)?;
+            let seat = self.proxy.account().seat();
+            let kept = keep(settings, seat, Some((old, self.proxy.kept())))?;
+            let built = live(settings, &self.listeners, seat, kept)?;
             let other_log = old.access_log.file != settings.access_log.file;
             let log = other_log.then(|| access_log(settings)).transpose()?;
             if old.logging != settings.logging || old.log_level != settings.log_level {

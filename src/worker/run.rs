@@ -74,6 +74,10 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
         Mode::MultiProcess => threads(settings.runtime.process_count, settings.runtime.cpu_affinity)?,
         Mode::SingleThreaded => single()?,
     };
+    // Whoever may look into this process can find its memory, as that of many.
+    #[cfg(unix)]
+    let (segment, _memory) = Segment::shared(1)?;
+    #[cfg(not(unix))]
     let segment = Segment::private(1)?;
     let seat = segment.seat(0).expect("there is one seat");
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;

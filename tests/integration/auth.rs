@@ -1,17 +1,12 @@
-//! Who the client is (C20, C66-C68). These wait for `access.users_file`, which is refused by name until it is built.
+//! Who the client is (C20, C66-C68, `access.users_file`).
 
 use crate::support::{Answer, Config, Mode, Origin, Proxy, head, in_every_mode};
 
 in_every_mode! {
-    #[ignore = "access.users_file is not built yet"]
     c20_credentials_for_the_proxy_are_consumed,
-    #[ignore = "access.users_file is not built yet"]
     c66_missing_and_wrong_credentials_are_challenged,
-    #[ignore = "access.users_file is not built yet"]
     c67_scheme_is_case_blind_and_passwords_may_hold_anything,
-    #[ignore = "access.users_file is not built yet"]
     c68_identity_is_not_bound_to_the_connection,
-    users_file_is_refused_by_name_until_it_is_built,
 }
 
 /// `ann` with `secret`, and `bob` with `pa:ss wörd`, as SHA-crypt.
@@ -69,10 +64,4 @@ fn c68_identity_is_not_bound_to_the_connection(mode: Mode) {
     client.answer().expect_ok("ok");
     client.send(origin.get("/", &[]));
     expect_challenge(&client.answer());
-}
-
-fn users_file_is_refused_by_name_until_it_is_built(mode: Mode) {
-    let finished = Config::new(mode).set("access.users_file", "users").file("users", USERS).run();
-    assert_eq!(finished.code(), 78, "{finished:?}");
-    assert!(finished.stderr.contains("access.users_file"), "{finished:?}");
 }

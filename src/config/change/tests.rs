@@ -40,9 +40,12 @@ fn what_a_change_takes() {
 
 #[test]
 fn every_key_of_the_settings_is_told_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    std::fs::write(&users, "ann:$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/\n").unwrap();
     // Another value for every key that is built: any difference is noticed, and named as the file names it.
     let other = settings(
-        "listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5 }\n\
+        &"listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5 }\n\
          runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false, cpu_affinity: true }\n\
          supervision: { restart_workers: false, restart_delay: 2s, restart_delay_max: 31s, respawn_threshold: 6, \
          respawn_threshold_time: 61s, max_restarts: 1, start_timeout: 11s, heartbeat_timeout: 11s, shutdown_timeout: 31s }\n\
@@ -51,8 +54,10 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          upstream: { max_idle_per_host: 1, max_idle: 1, idle_timeout: 1, tcp_keepalive: 1, bind_addr: \"127.0.0.1\" }\n\
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
          forwarding: { via: off, client_address: delete, preserve_header_case: true }\n\
-         access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], local_client_bypass: false }\n\
-         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n",
+         access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], users_file: \"USERS\", realm: x, local_client_bypass: false }\n\
+         rate_limit: { store: \"redis://127.0.0.1\", limits: [{ name: a, key: global, rate: 1/s }] }\n\
+         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n"
+            .replace("USERS", &users.display().to_string()),
     );
     let built: Vec<_> =
         KEYS.iter().copied().filter(|key| UNBUILT.iter().all(|(unbuilt, _)| unbuilt != key)).collect();

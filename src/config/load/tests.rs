@@ -141,7 +141,7 @@ fn values_have_many_forms() {
     assert_eq!(settings.timeouts.half_close, Duration::from_millis(1500));
     assert_eq!((settings.limits.max_header_bytes, settings.limits.max_body_size), (8192, 1_000_000));
     assert_eq!(settings.access.clients[0], NetPattern::Set(NetSet::Loopback));
-    assert_eq!(settings.access.deny.len(), 3);
+    assert_eq!(settings.access.deny.entries.len(), 3);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn nothing_is_not_the_empty_list() {
     }
     let none =
         "access: { clients: [], connect_ports: [], destinations: { deny: [] } }\ndns: { servers: null }";
-    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, []);
+    assert_eq!(load_text(none, &[]).unwrap().settings.access.deny, vec![].into());
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
+    /// What never goes through a pipe.
+    pub(super) fn never() -> Self {
+        Self { is_impossible: true, ..Self::default() }
+    }
+
     /// A read by copying was this large.
     pub(super) fn note(&mut self, read: usize) {
         self.large_reads = if read >= LARGE { self.large_reads.saturating_add(1) } else { 0 };

@@ -36,6 +36,7 @@ pub(super) struct Direction {
     held: Held,
     state: State,
     tally: Tally,
+    turns: usize,
     #[cfg(target_os = "linux")]
     bulk: Bulk,
 }
@@ -65,14 +66,16 @@ enum State {
 }
 
 impl Direction {
-    pub(super) fn new(early: Bytes) -> Self {
+    /// One that is paced moves a buffer at a time, lest it is far over what it may be before it can be stopped.
+    pub(super) fn new(early: Bytes, is_paced: bool) -> Self {
         let held = if early.is_empty() { Held::Nothing } else { Held::Bytes(early) };
         Self {
             held,
             state: State::Open,
             tally: Tally::default(),
+            turns: if is_paced { 1 } else { TURNS },
             #[cfg(target_os = "linux")]
-            bulk: Bulk::default(),
+            bulk: if is_paced { Bulk::never() } else { Bulk::default() },
         }
     }
 
@@ -113,7 +116,7 @@ impl Direction {
         sink: &mut D,
         count: &AtomicU64,
     ) -> Poll<Result<(), Fault>> {
-        for _ in 0..TURNS {
+        for _ in 0..self.turns {
             match self.state {
                 State::Done => return Poll::Ready(Ok(())),
                 State::Discarding => ready!(self.drop_some(cx, source))?,

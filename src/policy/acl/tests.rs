@@ -9,9 +9,11 @@ fn settings() -> AccessSettings {
     AccessSettings {
         mode: AccessMode::Enforce,
         clients: vec![NetPattern::Set(NetSet::Loopback)],
-        deny: vec![NetSet::Special.into()],
-        allow: vec![],
+        deny: vec![NetSet::Special.into()].into(),
+        allow: DestinationList::default(),
         connect_ports: vec![443],
+        users_file: None,
+        realm: String::new(),
         local_client_bypass: true,
     }
 }
@@ -44,6 +46,7 @@ fn decide(policy: &Policy, client: (&str, bool), method: &str, target: &str) -> 
         connect: method == "CONNECT",
         authority: &authority,
         user: None,
+        path: None,
     })
 }
 
@@ -84,8 +87,9 @@ fn with_the_defaults_a_client_on_this_host_can_do_everything_and_no_other_anythi
 fn other_clients_are_held_to_ports_names_and_addresses() {
     let access = AccessSettings {
         clients: vec![NetPattern::Prefix("198.51.100.0/24".parse().unwrap())],
-        deny: vec![net("203.0.113.0/24"), NetSet::Special.into(), host("ads.test"), suffix("ads.test")],
-        allow: vec![net("10.1.0.0/16"), host("good.ads.test"), suffix("inside.test")],
+        deny: vec![net("203.0.113.0/24"), NetSet::Special.into(), host("ads.test"), suffix("ads.test")]
+            .into(),
+        allow: vec![net("10.1.0.0/16"), host("good.ads.test"), suffix("inside.test")].into(),
         connect_ports: vec![8443, 443],
         ..settings()
     };
@@ -132,7 +136,8 @@ fn other_clients_are_held_to_ports_names_and_addresses() {
 #[test]
 fn the_bypass_lifts_sets_and_ports_and_nothing_that_was_written_on_purpose() {
     let access = AccessSettings {
-        deny: vec![NetSet::Special.into(), NetSet::Metadata.into(), net("10.9.0.0/16"), host("ads.test")],
+        deny: vec![NetSet::Special.into(), NetSet::Metadata.into(), net("10.9.0.0/16"), host("ads.test")]
+            .into(),
         ..settings()
     };
     let policy = Policy::new(&access, &OwnListeners::new(vec![]));
@@ -179,7 +184,7 @@ fn the_bypass_lifts_sets_and_ports_and_nothing_that_was_written_on_purpose() {
 fn what_is_dialled_is_checked_again() {
     let access = AccessSettings {
         clients: vec![net_of("198.51.100.0/24")],
-        allow: vec![suffix("inside.test")],
+        allow: vec![suffix("inside.test")].into(),
         ..settings()
     };
     let own = OwnListeners::new(vec!["127.0.0.1:8080".parse().unwrap()]);
@@ -208,7 +213,7 @@ fn report_refuses_nothing_and_says_what_it_would() {
     let access = AccessSettings {
         mode: AccessMode::Report,
         clients: vec![net_of("198.51.100.0/24")],
-        deny: vec![NetSet::Special.into(), host("ads.test")],
+        deny: vec![NetSet::Special.into(), host("ads.test")].into(),
         ..settings()
     };
     let policy = Policy::new(&access, &OwnListeners::new(vec!["127.0.0.1:8080".parse().unwrap()]));

@@ -125,7 +125,8 @@ impl Answered<'_> {
                 keep_case: live.keep_case,
             };
             let body = Body::of_response(head.framing.body, coding, rules);
-            Ok(Plan { response: Flow::new(out, body, u64::MAX), closes, switches: false })
+            let response = Flow::new(out, body, u64::MAX).paced(exchange.pace());
+            Ok(Plan { response, closes, switches: false })
         });
         let plan = plan?;
         if let Some((is_kept, keep_alive)) = keep {

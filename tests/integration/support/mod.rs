@@ -15,6 +15,7 @@
 //! | `head` | a message head, fields in order and as received |
 //! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
 //! | `name_server` | a DNS server with a small zone |
+//! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
@@ -31,6 +32,7 @@ mod name_server;
 mod origin;
 pub(crate) mod process;
 mod proxy;
+mod redis;
 mod tls_origin;
 mod wait;
 mod wire;
@@ -46,6 +48,7 @@ pub(crate) use self::{
     name_server::{NameServer, Reply},
     origin::{Conn, Origin},
     proxy::Proxy,
+    redis::Redis,
     tls_origin::TlsOrigin,
     wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},
