@@ -1,55 +1,22 @@
 //! What a line of the access log costs whoever serves: formatting, and handing it to the writer.
 
-use std::{
-    hint::black_box,
-    time::{Duration, SystemTime},
-};
+mod specimen;
+
+use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rust_forward_proxy::telemetry::{
-    access_format::Format, access_log::AccessLog, access_record::AccessRecord,
-};
+use rust_forward_proxy::telemetry::{access_format::Format, access_log::AccessLog};
 
-fn record(path: &[u8]) -> AccessRecord<'_> {
-    AccessRecord {
-        at: SystemTime::now(),
-        id: &"0123456789abcdef",
-        worker: Some(3),
-        client: "192.0.2.77:51234".parse().expect("it is an address"),
-        user: None,
-        method: Some("GET"),
-        scheme: Some("http"),
-        host: Some(&"www.example.com"),
-        port: Some(80),
-        path,
-        keep_query: false,
-        proto: "HTTP/1.1",
-        status: Some(200),
-        error: None,
-        rule: Some("access.clients[0]"),
-        route: Some("direct"),
-        upstream: Some("198.51.100.23:80".parse().expect("it is an address")),
-        reused: true,
-        bytes_in: 0,
-        bytes_out: 16_384,
-        dns: None,
-        connect: None,
-        first_byte: Some(Duration::from_micros(12_345)),
-        duration: Duration::from_micros(23_456),
-        traceparent: None,
-        close: "complete",
-    }
-}
+use specimen::{USUAL_PATH, record};
 
 fn formats(criterion: &mut Criterion) {
-    let usual = b"/images/2024/06/a-photograph-of-a-lighthouse.jpeg?width=640";
     let nasty: Vec<u8> = (0..=255).cycle().take(2000).collect();
     let mut group = criterion.benchmark_group("access record");
     for (name, format, path) in [
-        ("json", Format::Json, usual.as_slice()),
+        ("json", Format::Json, USUAL_PATH),
         ("json, everything escaped", Format::Json, &nasty),
-        ("combined", Format::Combined, usual),
-        ("squid", Format::Squid, usual),
+        ("combined", Format::Combined, USUAL_PATH),
+        ("squid", Format::Squid, USUAL_PATH),
     ] {
         let record = record(path);
         let mut line = Vec::new();

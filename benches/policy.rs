@@ -1,5 +1,7 @@
 //! What a decision costs with long lists: 100,000 names, 1,000 prefixes.
 
+mod specimen;
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -8,50 +10,19 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use rust_forward_proxy::{
-    config::{
-        self, Sources,
-        settings::{AccessMode, AccessSettings, DestinationPattern},
-    },
-    net::{
-        authority::Authority,
-        filter::{NetPattern, NetSet},
-        own::OwnListeners,
-    },
+    config::{self, Sources},
+    net::{authority::Authority, own::OwnListeners},
     policy::{Facts, Policy},
 };
 
-fn settings(names: u32, prefixes: u32) -> AccessSettings {
-    let names = (0..names).map(|index| {
-        let name = format!("host-{index}.example-{}.com", index % 977);
-        if index % 2 == 0 { DestinationPattern::Host(name) } else { DestinationPattern::Suffix(name) }
-    });
-    let prefixes = (0..prefixes).map(|index| {
-        let prefix = format!("{}.{}.{}.0/24", 20 + index % 100, index / 256, index % 256);
-        DestinationPattern::Net(NetPattern::Prefix(prefix.parse().expect("a prefix")))
-    });
-    AccessSettings {
-        mode: AccessMode::Enforce,
-        clients: vec![NetPattern::Set(NetSet::Private)],
-        deny: names.chain(prefixes).chain([NetSet::Special.into()]).collect::<Vec<_>>().into(),
-        allow: vec![DestinationPattern::Suffix("good.test".to_owned())].into(),
-        connect_ports: vec![443],
-        users_file: None,
-        realm: String::new(),
-        local_client_bypass: true,
-    }
-}
+use specimen::{DESTINATIONS, rules};
 
 fn decide(c: &mut Criterion) {
     let own = OwnListeners::new(vec![]);
-    let cases = [
-        ("passes", "www.some-other-host.example.org:443"),
-        ("refused by suffix", "a.b.host-99999.example-345.com:443"),
-        ("literal", "203.0.114.9:443"),
-    ];
     for (size, names, prefixes) in [("1 name", 1, 1), ("100,000 names, 1,000 prefixes", 100_000, 1_000)] {
-        let policy = Policy::new(&settings(names, prefixes), &own);
+        let policy = Policy::new(&rules(names, prefixes), &own);
         let mut group = c.benchmark_group(format!("policy/decide/{size}"));
-        for (what, target) in cases {
+        for (what, target) in DESTINATIONS {
             let authority = Authority::parse(target, None).expect("an authority");
             let facts = Facts {
                 client: [10, 0, 0, 7].into(),
@@ -68,7 +39,7 @@ fn decide(c: &mut Criterion) {
 }
 
 fn load(c: &mut Criterion) {
-    let settings = settings(100_000, 1_000);
+    let settings = rules(100_000, 1_000);
     let own = OwnListeners::new(vec![]);
     let mut group = c.benchmark_group("policy");
     group.sample_size(10);

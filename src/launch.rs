@@ -68,6 +68,12 @@ impl From<ListenError> for Failure {
     }
 }
 
+impl From<worker::AffinityError> for Failure {
+    fn from(error: worker::AffinityError) -> Self {
+        Self::new(code::FAILURE, error)
+    }
+}
+
 impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         Self::new(
@@ -191,6 +197,9 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
         // The threads that begin here, the log's writer first, inherit it and never take a signal. Only the thread that
         // supervises does, once it listens: what it holds back while it is succeeded is then delivered nowhere else.
         crate::control::signals::hold().map_err(|error| Failure::new(code::FAILURE, error))?;
+    }
+    if settings.runtime.mode == Mode::SingleThreaded && settings.runtime.cpu_affinity {
+        worker::pin(0)?;
     }
     let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, None)
         .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
@@ -335,6 +344,9 @@ mod assigned {
             .map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
         let settings = &loaded.settings;
         ground::settle(ground::identity(settings)?.as_ref())?;
+        if settings.runtime.cpu_affinity {
+            worker::pin(index)?;
+        }
         let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
             .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
         if let Some(level) = &assignment.log_level {

@@ -124,7 +124,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         runtime,
         &new.runtime,
         "runtime",
-        RuntimeSettings { mode, worker_threads, process_count, use_reuseport }
+        RuntimeSettings { mode, worker_threads, process_count, use_reuseport, cpu_affinity }
     );
     section!(
         keys,

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -23,6 +24,11 @@ use super::{
     tree::{Kind, Value},
 };
 use crate::net::authority::Host;
+
+/// What null means for a number of threads or workers. Asked for once: a worker that `runtime.cpu_affinity` has put on one core
+/// would count one, and take the configuration that its launcher has read for another.
+static CORES: LazyLock<NonZeroUsize> =
+    LazyLock::new(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Where operators may look unless something else is said.
@@ -129,7 +135,7 @@ fn name_or_null(reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
 }
 
 fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let cores = *CORES;
     let modes = [
         ("single_threaded", Mode::SingleThreaded),
         ("multi_threaded", Mode::MultiThreaded),
@@ -147,7 +153,20 @@ fn runtime(reader: &mut Reader<'_>) -> RuntimeSettings {
             1..=MAX_PROCESSES as u64,
         )),
         use_reuseport: reader.bool("runtime.use_reuseport", true),
+        cpu_affinity: cpu_affinity(reader),
     }
+}
+
+fn cpu_affinity(reader: &mut Reader<'_>) -> bool {
+    let wanted = reader.bool("runtime.cpu_affinity", false);
+    let can = cfg!(target_os = "linux");
+    if wanted && !can {
+        reader.problem(
+            "runtime.cpu_affinity",
+            "found true; only false is accepted on this system, which cannot keep a thread on a core",
+        );
+    }
+    wanted && can
 }
 
 fn supervision(reader: &mut Reader<'_>) -> SupervisionSettings {

@@ -80,6 +80,8 @@ pub struct RuntimeSettings {
     pub process_count: NonZeroUsize,
     /// One SO_REUSEPORT socket a worker, or one socket that all share.
     pub use_reuseport: bool,
+    /// Keep worker i on core i. Never true where the system cannot.
+    pub cpu_affinity: bool,
 }
 
 /// `runtime.mode`.

@@ -1,4 +1,8 @@
 //! The mapping itself.
+//!
+//! What one worker writes is on cache lines that no other writes, so that a request costs the same however many workers there
+//! are. What all of them write, the number of open connections and what is kept for each of many keys, is apart from that, and
+//! is touched once for a connection, or where a limit asks for it.
 
 #![expect(
     unsafe_code,
@@ -295,6 +299,31 @@ mod tests {
         assert!(file.set_len(0).is_err());
         assert!(Segment::open(&file).unwrap().seat(1).unwrap().try_connection(1));
         assert!(!made.seat(0).unwrap().try_connection(1));
+    }
+
+    /// What a worker writes at every request shares no cache line with what another one writes, nor the line beside it, which
+    /// is fetched with it; the one word that all write, once a connection, shares none with anything.
+    #[test]
+    fn what_two_workers_write_is_on_different_cache_lines() {
+        const PAIR_OF_LINES: usize = 128;
+        let (segment, _file) = Segment::shared(5).unwrap();
+        let seats: Vec<_> = (0..5).map(|index| segment.seat(index).unwrap()).collect();
+        let connections = &raw const segment.header().connections.0 as usize;
+        let layout = &raw const segment.header().layout as usize;
+        let tables = &raw const *segment.tables() as usize;
+        let mut areas = vec![
+            layout..layout + 3 * size_of::<AtomicU64>(),
+            connections..connections + size_of::<AtomicI64>(),
+            tables..tables + size_of::<Tables>(),
+        ];
+        areas.extend(seats.iter().map(|seat| {
+            let counters = &raw const *seat.counters() as usize;
+            counters..counters + size_of::<Counters>()
+        }));
+        areas.sort_by_key(|area| area.start);
+        for pair in areas.windows(2) {
+            assert!((pair[0].end - 1) / PAIR_OF_LINES < pair[1].start / PAIR_OF_LINES, "{pair:x?}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     acceptors::{Acceptors, Owner},
+    affinity::{AffinityError, Pinning},
     assemble::{AssembleError, Assembled, assemble},
     live::InForce,
     office::{Facts, Office},
@@ -28,6 +29,9 @@ use crate::{
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WorkerError {
+    /// A thread cannot be kept on its core.
+    #[error(transparent)]
+    Affinity(#[from] AffinityError),
     /// It cannot be built.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
@@ -63,9 +67,9 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
     let Alone { loaded, listeners, diagnostics, doors, notifier } = alone;
     let settings = &loaded.settings;
     let runtime = match settings.runtime.mode {
-        Mode::MultiThreaded => threads(settings.runtime.worker_threads)?,
+        Mode::MultiThreaded => threads(settings.runtime.worker_threads, settings.runtime.cpu_affinity)?,
         // Without a launcher, many processes become many threads.
-        Mode::MultiProcess => threads(settings.runtime.process_count)?,
+        Mode::MultiProcess => threads(settings.runtime.process_count, settings.runtime.cpu_affinity)?,
         Mode::SingleThreaded => single()?,
     };
     // Whoever may look into this process can find its memory, as that of many.
@@ -139,8 +143,15 @@ fn single() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-fn threads(count: NonZeroUsize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(count.get()).thread_name("worker").enable_all().build()
+fn threads(count: NonZeroUsize, cpu_affinity: bool) -> Result<Runtime, WorkerError> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(count.get()).thread_name("worker").enable_all();
+    let pinning = cpu_affinity.then(|| Pinning::of_threads(&mut builder, count)).transpose()?;
+    let runtime = builder.build()?;
+    if let Some(pinning) = pinning {
+        pinning.finish()?;
+    }
+    Ok(runtime)
 }
 
 fn live(

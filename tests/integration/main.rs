@@ -11,6 +11,8 @@ mod support;
 mod access;
 mod access_log;
 mod admin;
+#[cfg(target_os = "linux")]
+mod affinity;
 mod auth;
 mod basics;
 mod big;
@@ -41,6 +43,7 @@ mod rate_limit;
 mod reload;
 mod responses;
 mod spellings;
+mod start;
 mod succession;
 mod supervision;
 mod systemd;

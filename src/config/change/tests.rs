@@ -25,6 +25,8 @@ fn what_a_change_takes() {
         ("log_level: debug", Change::Swap),
         ("runtime: { process_count: 8 }", Change::Swap),
         ("supervision: { restart_delay: 2s }", Change::Swap),
+        #[cfg(target_os = "linux")]
+        ("timeouts: { connect: 5s }\nruntime: { cpu_affinity: true }", Change::Roll),
         ("access: { destinations: { allow: [\"10.0.0.0/8\"] } }", Change::Swap),
         ("listen_addr: \"127.0.0.1:1\"", Change::Refused(vec!["listen_addr"])),
         (
@@ -44,7 +46,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
     // Another value for every key that is built: any difference is noticed, and named as the file names it.
     let other = settings(
         &"listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5 }\n\
-         runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false }\n\
+         runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false, cpu_affinity: true }\n\
          supervision: { restart_workers: false, restart_delay: 2s, restart_delay_max: 31s, respawn_threshold: 6, \
          respawn_threshold_time: 61s, max_restarts: 1, start_timeout: 11s, heartbeat_timeout: 11s, shutdown_timeout: 31s }\n\
          limits: { max_connections: 1, max_connections_per_client: 1, max_header_bytes: 1KiB, max_headers: 1, max_body_size: 1 }\n\

@@ -76,6 +76,36 @@ pub(crate) fn resident(pid: u32) -> u64 {
     kilobytes * 1024
 }
 
+/// The cores that the first thread of a process may use, as the kernel writes them: `0-1`.
+pub(crate) fn allowed_cores(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status_field(&status, "Cpus_allowed_list").to_owned()
+}
+
+/// A thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) name: String,
+    /// As [`allowed_cores`].
+    pub(crate) cores: String,
+}
+
+/// The threads of a process.
+pub(crate) fn threads(pid: u32) -> Vec<Thread> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process has threads");
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let thread = |status: String| Thread {
+        name: status_field(&status, "Name").to_owned(),
+        cores: status_field(&status, "Cpus_allowed_list").to_owned(),
+    };
+    statuses.map(thread).collect()
+}
+
+fn status_field<'a>(status: &'a str, name: &str) -> &'a str {
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(known, _)| *known == name).map_or("", |(_, value)| value.trim())
+}
+
 /// The number of open file descriptors.
 pub(crate) fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
