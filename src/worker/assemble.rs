@@ -42,14 +42,21 @@ pub enum AssembleError {
     Resolver(#[from] ResolverError),
 }
 
-/// A proxy and how its connections are served.
-pub(super) struct Assembled {
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) connections: ConnectionOptions,
+/// A proxy and how its connections are served: what [`accept`](crate::server::accept::accept) needs besides a socket.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The service.
+    pub proxy: Arc<Proxy>,
+    /// How it is served.
+    pub connections: ConnectionOptions,
 }
 
-/// Builds the proxy that listens on `listeners`.
-pub(super) fn assemble(
+/// Builds the proxy that listens on `listeners` and counts in `seat`. Inside a runtime, which it uses for name resolution.
+///
+/// # Errors
+///
+/// When the access log cannot be written, or names cannot be resolved.
+pub fn assemble(
     settings: &Settings,
     listeners: &[SocketAddr],
     seat: Seat,
