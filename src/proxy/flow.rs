@@ -28,6 +28,9 @@ use crate::{
 /// How often it moves before others have their turn.
 const TURNS: usize = 16;
 
+/// Content that is copied rather than waited with, in bytes.
+const LITTLE: usize = 4 * 1024;
+
 /// Why it cannot go on.
 #[derive(Debug)]
 pub(super) enum FlowError {
@@ -142,6 +145,21 @@ impl Flow {
         self.at = 0;
         self.has_begun = false;
         self.waiting = None;
+    }
+
+    /// All that is to be written, where it is here already and little: then the source need not be kept until the sink has
+    /// taken it.
+    pub(super) fn take_whole(&mut self, inbox: &mut Inbox) -> Option<Vec<u8>> {
+        let left = if self.body.is_done() { 0 } else { usize::try_from(self.body.plain_bytes()?).ok()? };
+        if left > LITTLE || left > inbox.unread().len() || self.brake.is_some() || self.has_begun {
+            return None;
+        }
+        if left > 0 {
+            self.out.extend_from_slice(&inbox.unread()[..left]);
+            inbox.consume(left);
+            self.body.sent(left);
+        }
+        Some(std::mem::take(&mut self.out))
     }
 
     /// Moves as much as there is. Ready when all of it is written.

@@ -57,11 +57,15 @@ pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, 
     After::Takeover(Box::new(move |client: ClientIo| {
         Box::pin(async move {
             let pace = pace.as_ref().map(|pace| pace as &dyn relay::Pace);
-            let relay = relay::relay(client.stream, client.early, origin, early, options, pace, &counts);
+            let (stream, behind) = (client.stream, client.early);
+            // The relay is made where it is awaited: a future that is moved before has room for it twice.
             let outcome = match interval {
-                None => relay.await,
+                None => relay::relay(stream, behind, origin, early, options, pace, &counts).await,
                 // On the heap: tunnels of which no lines are written have no room for a timer.
-                Some(interval) => Box::pin(watched(relay, interval, &exchange)).await,
+                Some(interval) => {
+                    let relay = relay::relay(stream, behind, origin, early, options, pace, &counts);
+                    Box::pin(watched(relay, interval, &exchange)).await
+                }
             };
             exchange.tunnel_ended(&outcome);
         })

@@ -87,8 +87,13 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        connection::serve(stream, peer, shared).await;
-        drop((ticket, guard));
+        if let Some(tunnel) = connection::serve(stream, peer, shared).await {
+            // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
+            tokio::spawn(async move {
+                tunnel.await;
+                drop((ticket, guard));
+            });
+        }
     });
 }
 

@@ -23,7 +23,7 @@ use super::{
     drain::Drain,
     head::RequestHead,
     linger,
-    service::{After, ClientIo, Service},
+    service::{After, ClientIo, Service, Tunnel},
 };
 
 /// How connections are served.
@@ -73,8 +73,12 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 /// takes the request for lost when it is turned away.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// Serves `stream` until it is closed.
-pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<S>>) {
+/// Serves `stream` until it is closed, or goes on as a tunnel.
+pub(super) async fn serve<S: Service>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared<S>>,
+) -> Option<Tunnel> {
     let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
@@ -91,9 +95,8 @@ pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, share
     let patience = shared.client.client_header;
     match end {
         End::After(After::Takeover(takeover)) => {
-            drop(shared);
             let (stream, early) = client.into_parts();
-            takeover(ClientIo { stream, early }).await;
+            return Some(takeover(ClientIo { stream, early }));
         }
         End::Refused(refused) => {
             let answer = shared.service.refuse(&mut client, &refused);
@@ -112,6 +115,7 @@ pub(super) async fn serve<S: Service>(stream: TcpStream, peer: SocketAddr, share
         }
         End::After(After::Cut) => {}
     }
+    None
 }
 
 /// Serves one request after the other. None when the client has been silent for a while.

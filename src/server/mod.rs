@@ -15,4 +15,4 @@ mod service;
 pub use client::{Client, ClientOptions, Fault, RefusedHead};
 pub use connection::ConnectionOptions;
 pub use head::{RequestHead, RequestTarget};
-pub use service::{After, ClientIo, Service, Takeover};
+pub use service::{After, ClientIo, Service, Takeover, Tunnel};

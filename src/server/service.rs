@@ -20,7 +20,10 @@ pub struct ClientIo {
 }
 
 /// What runs on the client's socket once HTTP has ended on it: a tunnel.
-pub type Takeover = Box<dyn FnOnce(ClientIo) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+pub type Takeover = Box<dyn FnOnce(ClientIo) -> Tunnel + Send>;
+
+/// A tunnel that runs.
+pub type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What becomes of a connection when a request on it is answered.
 pub enum After {

@@ -51,7 +51,7 @@ pub enum ResponseError {
 /// Which length rule holds for the answer to `method` with these lines (name, value).
 ///
 /// `Content-Length` beside `Transfer-Encoding: chunked` is answered by RFC 9112 6.3: chunked holds, the length goes
-/// ([`super::super::hop_by_hop::strip_response`]), the connection is not used again.
+/// (it is not written on), the connection is not used again.
 ///
 /// # Errors
 /// Lengths that are not numbers or differ, and codings that we do not do.

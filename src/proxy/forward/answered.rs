@@ -67,6 +67,19 @@ impl Answered<'_> {
             }
         };
         let Plan { mut response, closes, switches } = plan;
+        if !switches
+            && matches!(self.attending.state, Sending::Sent(_))
+            && let Some(whole) = response.take_whole(self.connection.parts().0)
+        {
+            // The next request to this origin may come as soon as the client has its answer.
+            self.keep(errand);
+            exchange.sent(response.content());
+            if client.send(&whole).await.is_err() {
+                return After::Broken;
+            }
+            exchange.complete();
+            return if closes { After::Close } else { After::KeepAlive };
+        }
         let delivered = poll_fn(|cx| self.poll(cx, client, &mut response, &mut exchange)).await;
         match delivered {
             Ok(()) if switches => {
@@ -80,9 +93,15 @@ impl Answered<'_> {
         if !matches!(self.attending.state, Sending::Sent(_)) {
             return After::Linger;
         }
-        self.connection.finish();
-        errand.pool.put(self.connection);
+        self.keep(errand);
         if closes { After::Close } else { After::KeepAlive }
+    }
+
+    /// The exchange is complete: another one may have the connection.
+    fn keep(self, errand: &Errand<'_>) {
+        let mut connection = self.connection;
+        connection.finish();
+        errand.pool.put(connection);
     }
 
     /// Reads the head, and writes the client's.
