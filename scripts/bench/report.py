@@ -61,7 +61,7 @@ def table(results, facts, product, remarks):
     lines += [f"* not measured: {what}: {why.splitlines()[0]}" for what, why in facts["failures"].items()]
     if facts["absent"]:
         lines.append(f"* not installed: {', '.join(facts['absent'])}.")
-    lines += [f"* {product} accepts its first connection {facts['started_in_ms']:.0f} ms after it is executed (launcher and one "
+    lines += [f"* {product} has answered its first request {facts['started_in_ms']:.0f} ms after it is executed (launcher and one "
               f"worker), and its file has {facts['binary_mib']:.1f} MiB.", ""]
     where = "" if facts["isolated"] else " The host's own network settings."
     others = (f" Other work ran on it (a load of {facts['others']:.0f}): the figures are less sure."
