@@ -9,6 +9,7 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use rust_forward_proxy::{
     net::{authority::Authority, dial::Dialled},
+    shared_memory::Segment,
     upstream::{Connection, Pool, PoolLimits},
 };
 use tokio::runtime::Builder;
@@ -24,6 +25,7 @@ fn full(listener: &TcpListener, count: usize) -> (Pool, Arc<Authority>, Vec<TcpS
         max_idle: count,
         idle_timeout: Duration::from_secs(3600),
     });
+    let seat = Segment::private(1).expect("memory").seat(0).expect("there is one");
     let mut others = Vec::new();
     let mut last = None;
     for index in 0..count {
@@ -33,6 +35,7 @@ fn full(listener: &TcpListener, count: usize) -> (Pool, Arc<Authority>, Vec<TcpS
         let mut connection = Connection::new(
             Dialled { stream, peer, dns: None, connect: Duration::ZERO },
             Arc::clone(&origin),
+            seat.clone(),
         );
         connection.learn(true, None);
         connection.finish();

@@ -30,6 +30,11 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     echo "== deny skipped: cargo-deny is not installed"
 fi
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    gate "fuzz" scripts/fuzz.sh "${FUZZ_SECONDS:-10}"
+else
+    echo "== fuzz skipped: cargo-fuzz or the nightly toolchain is not installed; its corpus was among the tests"
+fi
 if command -v shellcheck >/dev/null; then
     gate "shellcheck" shellcheck scripts/*.sh .ci/run
 else

@@ -78,6 +78,10 @@ if [ ! -e "$root/etc/$name/config.yml" ]; then
     changed=true
 fi
 
+if place 0644 scripts/$name.logrotate /etc/logrotate.d/$name; then
+    changed=true
+fi
+
 cp scripts/$name.service scripts/$name.socket "$work/"
 if [ "$version" -lt 253 ]; then
     # notify-reload came with 253; before that, systemctl reload returns when the signal is sent.

@@ -4,7 +4,10 @@ use std::{ffi::OsString, net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::{admin, config::settings::MAX_PROCESSES};
+use crate::{
+    admin::{self, LevelWish},
+    config::settings::MAX_PROCESSES,
+};
 
 /// An HTTP forward proxy.
 #[derive(Debug, Parser)]
@@ -64,6 +67,11 @@ enum Subcommands {
     Stop,
     /// Have the running instance open its log files again (as USR1 does)
     ReopenLogs,
+    /// Have the running instance log at another level until its next start, or say at which it does
+    LogLevel {
+        /// A level, a filter such as info,rust_forward_proxy::net=debug, or default: what the configuration says
+        level: Option<String>,
+    },
     /// Read a password, from the terminal without showing it or from a pipe, and print a line for the users file
     HashPassword {
         /// Whose it is
@@ -155,6 +163,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(Subcommands::Scale { workers }) => Command::Ask(admin::Command::Scale(workers)),
         Some(Subcommands::Stop) => Command::Ask(admin::Command::Stop),
         Some(Subcommands::ReopenLogs) => Command::Ask(admin::Command::ReopenLogs),
+        Some(Subcommands::LogLevel { level }) => Command::Ask(admin::Command::LogLevel(match level {
+            None => LevelWish::Tell,
+            Some(level) if level == "default" => LevelWish::Configured,
+            Some(level) => LevelWish::Set(level),
+        })),
         Some(Subcommands::HashPassword { user }) => Command::HashPassword { user },
     };
     let flags = [

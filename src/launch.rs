@@ -10,7 +10,10 @@ use std::{
 
 use clap::error::ErrorKind;
 
+#[cfg(not(unix))]
+use crate::control::notify::Notifier;
 use crate::{
+    admin::Doors,
     cli::{self, Command, Invocation},
     config::{self, Loaded, Problems, Sources, settings::Mode, show},
     net::listen::{ListenError, listen},
@@ -24,6 +27,7 @@ mod explain;
 #[cfg(unix)]
 mod ground;
 mod hash_password;
+mod network;
 #[cfg(unix)]
 mod operate;
 
@@ -129,7 +133,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     };
     #[cfg(unix)]
     match command {
-        Command::Ask(command) => return operate::command(*command, &sources),
+        Command::Ask(command) => return operate::command(command, &sources),
         Command::Status { json, watch } => return operate::status(*json, *watch, &sources),
         _ => {}
     }
@@ -224,18 +228,22 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
             listeners.append(&mut listen(*address, 1, backlog)?);
         }
     }
-    #[cfg(unix)]
-    let socket = ground::socket(settings)?;
+    let doors = Doors {
+        network: network::network(&loaded)?,
+        #[cfg(unix)]
+        socket: ground::socket(settings)?,
+    };
     #[cfg(unix)]
     ground::settle(ground.identity.as_ref())?;
     let alone = worker::Alone {
         loaded,
         listeners,
         diagnostics,
-        #[cfg(unix)]
-        socket,
+        doors,
         #[cfg(unix)]
         notifier: ground.notifier,
+        #[cfg(not(unix))]
+        notifier: Notifier,
     };
     worker::run_alone(alone, || reload(sources))?;
     Ok(code::OK)
@@ -267,7 +275,8 @@ fn supervise(
                 Sockets::adopt(&loaded.settings, ground.inherited)
                     .map_err(|error| Failure::new(code::ADDRESS, error))?
             };
-            Start::Anew { sockets, socket: ground::socket(&loaded.settings)? }
+            let network = network::network(&loaded)?;
+            Start::Anew { sockets, doors: Doors { network, socket: ground::socket(&loaded.settings)? } }
         }
     };
     let notifier = ground.notifier;
@@ -340,6 +349,9 @@ mod assigned {
         }
         let diagnostics = diagnostics::init(&settings.logging, &settings.log_level, Some(index))
             .map_err(|error| Failure::new(code::CONFIGURATION, error))?;
+        if let Some(level) = &assignment.log_level {
+            diagnostics.wish_level(Some(level)).map_err(|error| broken(&error))?;
+        }
         let memory = channel.descriptors(1).pop().map(File::from);
         let memory = memory.ok_or_else(|| broken(&"there is no memory with it"))?;
         let segment = Segment::open(&memory).map_err(|error| broken(&error))?;

@@ -78,6 +78,7 @@ pub(crate) fn send_on(
         via: Some(pseudonym),
         client_address: ClientAddress::Off,
         client: [192, 0, 2, 1].into(),
+        request_id: None,
         max_forwards: None,
         keep_case: false,
     };
@@ -113,6 +114,7 @@ pub(crate) fn record(path: &[u8]) -> AccessRecord<'_> {
         connect: None,
         first_byte: Some(Duration::from_micros(12_345)),
         duration: Duration::from_micros(23_456),
+        traceparent: None,
         close: "complete",
     }
 }

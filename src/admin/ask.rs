@@ -9,6 +9,7 @@ use super::{
     command::{Command, Outcome},
     status::Status,
 };
+use crate::telemetry::prometheus::Exposition;
 
 /// Questions that can wait.
 const QUEUE: usize = 16;
@@ -18,6 +19,8 @@ const QUEUE: usize = 16;
 pub enum Ask {
     /// Do this.
     Command(Command, oneshot::Sender<Outcome>),
+    /// What do its counters say, in this form?
+    Metrics(Exposition, oneshot::Sender<String>),
     /// How is it?
     Status(oneshot::Sender<Status>),
 }
@@ -49,7 +52,14 @@ impl Desk {
         answered.await.unwrap_or_else(|_| Outcome::Failed("the instance ended before it was done".into()))
     }
 
-    /// How the instance is; none when it is ending.
+    /// The page of metrics; none when the instance is at its end.
+    pub async fn metrics(&self, exposition: Exposition) -> Option<String> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Metrics(exposition, answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// How the instance is; none when it is at its end.
     pub async fn status(&self) -> Option<Status> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::Status(answer)).await.ok()?;

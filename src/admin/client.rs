@@ -53,7 +53,7 @@ pub enum ClientError {
 /// # Errors
 ///
 /// See [`ClientError`]; what the instance could not do is an outcome.
-pub fn command(path: &Path, command: Command) -> Result<Outcome, ClientError> {
+pub fn command(path: &Path, command: &Command) -> Result<Outcome, ClientError> {
     let (status, body) = ask(path, "POST", &command.target())?;
     let text = String::from_utf8_lossy(&body).trim_end().to_owned();
     match Outcome::from_status(status, text) {

@@ -1,16 +1,17 @@
 //! What an operator can tell an instance to do, over HTTP, and what comes of it.
 
-use std::{borrow::Cow, num::NonZeroUsize};
+use std::{borrow::Cow, fmt::Write as _, num::NonZeroUsize};
 
-#[cfg(unix)]
 use http::StatusCode;
 use thiserror::Error;
 
-use crate::config::settings::MAX_PROCESSES;
+use crate::{config::settings::MAX_PROCESSES, telemetry::diagnostics::Diagnostics};
 
 /// Something to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Log at another level, or say at which.
+    LogLevel(LevelWish),
     /// Read the configuration again and put it in force.
     Reload,
     /// Open the log files again.
@@ -23,13 +24,42 @@ pub enum Command {
     Stop,
 }
 
+/// What is wished of the level of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LevelWish {
+    /// What the configuration says.
+    Configured,
+    /// To know what is in force.
+    Tell,
+    /// This level, or this filter.
+    Set(String),
+}
+
+impl LevelWish {
+    /// Puts it in force in this process; the outcome says what is in force then.
+    #[must_use]
+    pub fn carry_out(&self, diagnostics: &Diagnostics) -> Outcome {
+        let level = match self {
+            Self::Configured => None,
+            Self::Set(level) => Some(level.as_str()),
+            Self::Tell => return Outcome::Done(diagnostics.level()),
+        };
+        if let Err(error) = diagnostics.wish_level(level) {
+            return Outcome::Failed(error.to_string());
+        }
+        let level = diagnostics.level();
+        tracing::info!(level, "log level changed");
+        Outcome::Done(level)
+    }
+}
+
 /// A request that names no command, or names one wrongly.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
     /// There is no such command.
     #[error(
-        "there is no such command; accepted are /reload, /restart, /scale?workers=N, /stop and /reopen-logs"
+        "there is no such command; accepted are /log-level, /reload, /restart, /scale?workers=N, /stop and /reopen-logs"
     )]
     Unknown,
     /// `scale` without a number, or with an impossible one.
@@ -54,8 +84,11 @@ pub enum Outcome {
 impl Command {
     /// The path under which the command is posted, with its query.
     #[must_use]
-    pub fn target(self) -> String {
+    pub fn target(&self) -> String {
         match self {
+            Self::LogLevel(LevelWish::Configured) => "/log-level?level=default".into(),
+            Self::LogLevel(LevelWish::Tell) => "/log-level".into(),
+            Self::LogLevel(LevelWish::Set(level)) => format!("/log-level?level={}", escaped(level)),
             Self::Reload => "/reload".into(),
             Self::ReopenLogs => "/reopen-logs".into(),
             Self::Restart => "/restart".into(),
@@ -71,12 +104,16 @@ impl Command {
     /// See [`CommandError`].
     pub fn parse(path: &str, query: Option<&str>) -> Result<Self, CommandError> {
         match path {
+            "/log-level" => Ok(Self::LogLevel(match parameter(query, "level=").map(unescaped) {
+                None => LevelWish::Tell,
+                Some(level) if level == "default" => LevelWish::Configured,
+                Some(level) => LevelWish::Set(level),
+            })),
             "/reload" => Ok(Self::Reload),
             "/reopen-logs" => Ok(Self::ReopenLogs),
             "/restart" => Ok(Self::Restart),
             "/scale" => {
-                let mut pairs = query.unwrap_or_default().split('&');
-                let workers = pairs.find_map(|pair| pair.strip_prefix("workers=")).unwrap_or_default();
+                let workers = parameter(query, "workers=").unwrap_or_default();
                 let number =
                     workers.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MAX_PROCESSES);
                 number.map(Self::Scale).ok_or_else(|| CommandError::Workers(workers.to_owned()))
@@ -87,7 +124,39 @@ impl Command {
     }
 }
 
-#[cfg(unix)]
+fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix(name))
+}
+
+/// A text as it can stand in a query (RFC 3986 section 3.4).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b',' | b':' | b'=' => {
+                escaped.push(byte.into());
+            }
+            _ => {
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+        }
+    }
+    escaped
+}
+
+/// The text that was escaped. What is no escape stands for itself.
+fn unescaped(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((byte, behind)) = rest.split_first() {
+        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| *byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(escaped) => (bytes.push(escaped), rest = &behind[2..]),
+            None => (bytes.push(*byte), rest = behind),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 impl CommandError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
@@ -107,7 +176,6 @@ impl Outcome {
         }
     }
 
-    #[cfg(unix)]
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Continues(_) => StatusCode::ACCEPTED,
@@ -137,9 +205,18 @@ mod tests {
     #[test]
     fn what_is_sent_is_understood() {
         let four = NonZeroUsize::new(4).unwrap();
-        for command in
-            [Command::Reload, Command::ReopenLogs, Command::Restart, Command::Scale(four), Command::Stop]
-        {
+        let set = |level: &str| Command::LogLevel(LevelWish::Set(level.into()));
+        for command in [
+            Command::LogLevel(LevelWish::Configured),
+            Command::LogLevel(LevelWish::Tell),
+            set("info,rust_forward_proxy::net=debug"),
+            set("a[b{c=\"%25&level=ü\"}]=trace %"),
+            Command::Reload,
+            Command::ReopenLogs,
+            Command::Restart,
+            Command::Scale(four),
+            Command::Stop,
+        ] {
             let target = command.target();
             let (path, query) =
                 target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));

@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::traffic::Traffic;
 use crate::shared_memory::Counters;
 
 /// The whole instance.
@@ -39,6 +40,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Over all workers there ever were.
     pub totals: Totals,
+    /// What passed, over all workers there ever were.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// How a reload ended.
@@ -134,6 +138,9 @@ impl Totals {
 }
 
 impl WorkerState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Draining, Self::GivenUp, Self::Ready, Self::Starting, Self::Waiting];
+
     /// As it is written everywhere.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -200,13 +207,7 @@ mod tests {
 
     #[test]
     fn states_are_written_as_they_are_named() {
-        for state in [
-            WorkerState::Draining,
-            WorkerState::GivenUp,
-            WorkerState::Ready,
-            WorkerState::Starting,
-            WorkerState::Waiting,
-        ] {
+        for state in WorkerState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
         }
     }

@@ -1,8 +1,11 @@
-//! A status as a table for a person: aligned, one line a worker, the sums below.
+//! A status for a person: what passes, and one line a worker with the sums below, aligned.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::SystemTime};
 
-use super::status::{Status, WorkerStatus};
+use super::{
+    status::{Status, WorkerState, WorkerStatus},
+    traffic::{Latency, Traffic},
+};
 
 const HEADS: [&str; 10] = [
     "WORKER",
@@ -20,48 +23,170 @@ const HEADS: [&str; 10] = [
 /// The column that is aligned to the left.
 const STATE: usize = 3;
 
+/// Errors that are told of, the most frequent first.
+const MAX_ERRORS: usize = 4;
+
+/// How a status is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View<'a> {
+    /// Whether there is somebody who sees colours.
+    pub colours: bool,
+    /// What was shown before: then numbers are those of the time between. Else they are those since the instance began.
+    pub before: Option<&'a Status>,
+}
+
 /// The text of `status`.
 #[must_use]
-pub fn table(status: &Status) -> String {
-    let state = match (status.stopping, status.ready) {
-        (true, _) => "stopping",
-        (false, true) => "ready",
-        (false, false) => "not ready",
+pub fn table(status: &Status, view: View<'_>) -> String {
+    let mut text = head(status, view);
+    text.push('\n');
+    text.push_str(&passed(status, view));
+    text.push('\n');
+    text.push_str(&workers(status, view));
+    text
+}
+
+fn head(status: &Status, view: View<'_>) -> String {
+    let (state, colour) = match (status.stopping, status.ready) {
+        (true, _) => ("stopping", Colour::Yellow),
+        (false, true) => ("ready", Colour::Green),
+        (false, false) => ("not ready", Colour::Red),
     };
     let listeners: Vec<_> = status.listeners.iter().map(ToString::to_string).collect();
     let mut text = format!(
-        "rust-forward-proxy {}  pid {}  {}  {state}  up {}  generation {}  on {}\n",
+        "rust-forward-proxy {}  pid {}  {}  {}  up {}  generation {}  on {}\n",
         status.version,
         status.pid,
         status.mode,
+        view.paint(colour, state),
         duration(status.uptime_ms),
         status.generation,
         listeners.join(", ")
     );
     if let Some(reload) = &status.last_reload {
-        let outcome = if reload.successful { "applied" } else { "refused" };
+        let (outcome, colour) =
+            if reload.successful { ("applied", Colour::Green) } else { ("refused", Colour::Red) };
         let line = reload.text.lines().next().unwrap_or_default();
-        let _ = writeln!(text, "last reload {outcome}: {line}");
-    }
-    text.push('\n');
-    let mut rows = vec![HEADS.map(str::to_owned)];
-    rows.extend(status.workers.iter().map(worker));
-    rows.push(totals(status));
-    let widths: [usize; HEADS.len()] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            let _ = if column == STATE {
-                write!(line, "  {cell:<width$}")
-            } else {
-                write!(line, "  {cell:>width$}")
-            };
-        }
-        let _ = writeln!(text, "{}", line.trim_end().strip_prefix("  ").unwrap_or(&line));
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        let ago = duration(now.saturating_sub(reload.time) * 1000);
+        let _ = writeln!(text, "last reload {} {ago} ago: {line}", view.paint(colour, outcome));
     }
     text
+}
+
+/// What passed: since the status that was shown before, or since the beginning.
+fn passed(status: &Status, view: View<'_>) -> String {
+    let nothing = Traffic::default();
+    // Another instance has counted from 0 again.
+    let before = view.before.filter(|before| before.uptime_ms <= status.uptime_ms);
+    let (now, then) = (&status.traffic, before.map_or(&nothing, |before| &before.traffic));
+    let millis = status.uptime_ms - before.map_or(0, |before| before.uptime_ms);
+    let seconds = (millis as f64 / 1e3).max(f64::MIN_POSITIVE);
+    let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+    let since = if before.is_some() { "since the last look" } else { "since the instance began" };
+    let mut text = format!("{}\n", view.paint(Colour::Dim, since));
+    let mut line = |name: &str, rest: &str| {
+        let _ = writeln!(text, "{} {rest}", view.paint(Colour::Dim, &format!("{name:<9}")));
+    };
+    let class = |name: &str| {
+        let of = |traffic: &Traffic| traffic.requests.get(name).copied().unwrap_or(0);
+        of(now).saturating_sub(of(then))
+    };
+    let failed = now.failed().saturating_sub(then.failed());
+    line(
+        "requests",
+        &format!(
+            "{:.1}/s  2xx {}  3xx {}  4xx {}  5xx {}  {}",
+            per_second(now.answered(), then.answered()),
+            class("2xx"),
+            class("3xx"),
+            class("4xx"),
+            class("5xx"),
+            view.paint_if(failed > 0, Colour::Red, &format!("failed {failed}")),
+        ),
+    );
+    let latency = now.latency.since(&then.latency);
+    let quantile = |share| latency_text(&latency, share);
+    line("latency", &format!("p50 {}  p95 {}  p99 {}", quantile(0.5), quantile(0.95), quantile(0.99)));
+    let bytes = |now, then| binary(per_second(now, then));
+    line(
+        "bytes",
+        &format!(
+            "in {}/s  out {}/s",
+            bytes(now.bytes_in, then.bytes_in),
+            bytes(now.bytes_out, then.bytes_out)
+        ),
+    );
+    let (made, reused) =
+        (now.upstream.connects - then.upstream.connects, now.upstream.reused - then.upstream.reused);
+    let share = if made + reused > 0 {
+        format!("{:.0} %", 100.0 * reused as f64 / (made + reused) as f64)
+    } else {
+        "-".into()
+    };
+    line(
+        "upstream",
+        &format!(
+            "{} in use  {} kept  {share} reused  {} retries  {} connects failed",
+            now.upstream.active,
+            now.upstream.idle,
+            now.upstream.retries.saturating_sub(then.upstream.retries),
+            now.upstream.connect_failures.saturating_sub(then.upstream.connect_failures),
+        ),
+    );
+    let mut errors: Vec<_> = now
+        .errors
+        .iter()
+        .map(|(name, count)| (count.saturating_sub(then.errors.get(name).copied().unwrap_or(0)), name))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    errors.sort_by_key(|(count, name)| (u64::MAX - count, *name));
+    errors.truncate(MAX_ERRORS);
+    if !errors.is_empty() {
+        let errors: Vec<_> = errors.iter().map(|(count, name)| format!("{name} {count}")).collect();
+        line("errors", &errors.join("  "));
+    }
+    let dropped = now.access_log_dropped;
+    if dropped > 0 {
+        line("log", &view.paint(Colour::Red, &format!("{dropped} lines of the access log are lost")));
+    }
+    text
+}
+
+fn latency_text(latency: &Latency, share: f64) -> String {
+    match latency.quantile(share) {
+        None => "-".into(),
+        Some(ms) if ms < 10.0 => format!("{ms:.1}ms"),
+        Some(ms) if ms < 1000.0 => format!("{ms:.0}ms"),
+        Some(ms) => format!("{:.1}s", ms / 1e3),
+    }
+}
+
+fn workers(status: &Status, view: View<'_>) -> String {
+    let mut rows = vec![(HEADS.map(str::to_owned), Colour::Dim)];
+    rows.extend(status.workers.iter().map(|one| (worker(one), colour(one.state))));
+    rows.push((totals(status), Colour::None));
+    let widths: [usize; HEADS.len()] =
+        std::array::from_fn(|column| rows.iter().map(|(row, _)| row[column].len()).max().unwrap_or(0));
+    let mut text = String::new();
+    for (number, (row, colour)) in rows.iter().enumerate() {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = widths[column];
+            let padded = if column == STATE { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            view.paint_if(number == 0 || column == STATE, *colour, &padded)
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn colour(state: WorkerState) -> Colour {
+    match state {
+        WorkerState::Draining | WorkerState::Starting => Colour::Yellow,
+        WorkerState::GivenUp | WorkerState::Waiting => Colour::Red,
+        WorkerState::Ready => Colour::Green,
+    }
 }
 
 fn worker(worker: &WorkerStatus) -> [String; HEADS.len()] {
@@ -102,6 +227,18 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1}M", bytes as f64 / f64::from(1 << 20))
 }
 
+/// A number of bytes in the unit that suits it.
+fn binary(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let step = units.iter().scan(bytes, |left, unit| {
+        let now = *left;
+        *left /= 1024.0;
+        Some((now, *unit))
+    });
+    let (value, unit) = step.take_while(|(value, _)| *value >= 1.0).last().unwrap_or((bytes, "B"));
+    if unit == "B" { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
 /// The two largest units.
 fn duration(millis: u64) -> String {
     let seconds = millis / 1000;
@@ -114,60 +251,33 @@ fn duration(millis: u64) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admin::{LastReload, Totals, WorkerState};
+/// What a terminal understands (ECMA-48).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colour {
+    Dim,
+    Green,
+    None,
+    Red,
+    Yellow,
+}
 
-    #[test]
-    fn columns_are_aligned() {
-        let worker = WorkerStatus {
-            index: 0,
-            pid: Some(4711),
-            generation: 2,
-            state: WorkerState::Ready,
-            uptime_ms: 3_723_000,
-            restarts: 1,
-            connections_active: 12,
-            connections_total: 100,
-            requests_total: 1000,
-            requests_per_second: 12.34,
-            tunnels_active: 3,
-            memory_bytes: 10 << 20,
+impl View<'_> {
+    fn paint(self, colour: Colour, text: &str) -> String {
+        let code = match colour {
+            _ if !self.colours => return text.to_owned(),
+            Colour::None => return text.to_owned(),
+            Colour::Dim => 2,
+            Colour::Green => 32,
+            Colour::Red => 31,
+            Colour::Yellow => 33,
         };
-        let empty =
-            WorkerStatus { index: 11, pid: None, state: WorkerState::GivenUp, memory_bytes: 0, ..worker };
-        let status = Status {
-            version: "0.1.0".into(),
-            pid: 4710,
-            mode: "multi_process".into(),
-            uptime_ms: 90_061_000,
-            generation: 2,
-            listeners: vec!["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()],
-            ready: true,
-            stopping: false,
-            reloads: 1,
-            last_reload: Some(LastReload { successful: false, time: 0, text: "one\ntwo".into() }),
-            memory_bytes: 5 << 20,
-            workers: vec![worker, empty],
-            totals: Totals { restarts: 2, connections_active: 24, ..Totals::default() },
-        };
-        let expected = "\
-rust-forward-proxy 0.1.0  pid 4710  multi_process  ready  up 1d1h  generation 2  on 127.0.0.1:8080, [::1]:8080
-last reload refused: one
-
-WORKER   PID  GENERATION  STATE     UPTIME  RESTARTS  CONNECTIONS  REQUESTS/S  TUNNELS  MEMORY
-     0  4711           2  ready       1h2m         1           12        12.3        3   10.0M
-    11     -           -  given_up       -         1           12        12.3        3       -
-   all                                             2           24         0.0        0   15.0M
-";
-        assert_eq!(table(&status), expected);
+        format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    #[test]
-    fn durations_have_two_units() {
-        for (millis, text) in [(999, "0s"), (61_000, "1m1s"), (3_600_000, "1h0m"), (86_400_000, "1d0h")] {
-            assert_eq!(duration(millis), text);
-        }
+    fn paint_if(self, condition: bool, colour: Colour, text: &str) -> String {
+        self.paint(if condition { colour } else { Colour::None }, text)
     }
 }
+
+#[cfg(test)]
+mod tests;

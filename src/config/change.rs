@@ -48,6 +48,7 @@ pub fn effect(key: &str) -> Effect {
         | "runtime.use_reuseport"
         | "tls.listen_addr"
         | "admin.listen_addr"
+        | "admin.host_names"
         | "admin.socket_path" => Effect::Launcher,
         "runtime.cpu_affinity" => Effect::Workers,
         _ => Effect::Swap,
@@ -183,7 +184,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         forwarding,
         &new.forwarding,
         "forwarding",
-        ForwardingSettings { via, client_address, preserve_header_case }
+        ForwardingSettings { via, client_address, preserve_header_case, request_id_header }
     );
     section!(
         keys,
@@ -194,8 +195,14 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     );
     section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
-    section!(keys, access_log, &new.access_log, "access_log", AccessLogSettings { file, query });
-    section!(keys, admin, &new.admin, "admin", AdminSettings { socket_path });
+    section!(
+        keys,
+        access_log,
+        &new.access_log,
+        "access_log",
+        AccessLogSettings { file, format, tunnel_interval, sample, query }
+    );
+    section!(keys, admin, &new.admin, "admin", AdminSettings { listen_addr, host_names, socket_path });
     // The two lists of destinations are one level deeper in the file than in the settings.
     for key in &mut keys {
         match *key {

@@ -46,6 +46,7 @@ pub(super) const KEYS: &[&str] = &[
     "forwarding.via",
     "forwarding.client_address",
     "forwarding.preserve_header_case",
+    "forwarding.request_id_header",
     "access.mode",
     "access.clients",
     "access.destinations.deny",
@@ -73,6 +74,7 @@ pub(super) const KEYS: &[&str] = &[
     "access_log.sample",
     "access_log.query",
     "admin.listen_addr",
+    "admin.host_names",
     "admin.socket_path",
 ];
 
@@ -88,11 +90,6 @@ pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("tls.key_path", "null"),
     ("tls.client_ca_path", "null"),
     ("tls.min_version", "1.2"),
-    ("access_log.format", "json"),
-    ("access_log.tunnel_interval", "null"),
-    ("access_log.sample", "1.0"),
-    // The admin endpoint over TCP is not built: it is off, whatever its default will be.
-    ("admin.listen_addr", "null"),
 ];
 
 /// Variables with a short name.

@@ -47,10 +47,22 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            write!(f, "{}: ", shown(&self.key))?;
         }
-        f.write_str(&self.text)
+        f.write_str(&shown(&self.text))
     }
+}
+
+/// `text` without control characters: what stands in a file must not move a terminal's cursor, nor begin another line.
+fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown.into()
 }
 
 /// Everything that is wrong. Never empty when it is returned as an error.
@@ -109,6 +121,13 @@ pub(super) fn masked(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_of_plain_text() {
+        let mut problems = Problems::default();
+        problems.add(&Origin::Default, "a\tb\u{1b}[31m", "found \u{85} and \u{fc}");
+        assert_eq!(problems.to_string(), "default: a\\tb\\u{1b}[31m: found \\u{85} and \u{fc}");
+    }
 
     #[test]
     fn passwords_in_urls_are_not_shown() {

@@ -1,12 +1,14 @@
 //! From the tree to [`Settings`]: every key with its default and what is accepted for it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::LazyLock,
     time::Duration,
 };
+
+use http::HeaderName;
 
 use super::{
     access,
@@ -14,13 +16,14 @@ use super::{
     rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
     settings::{
-        AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings, Family,
-        ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
+        AccessLogFormat, AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings,
+        Family, ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
         MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
         UpstreamSettings, Via,
     },
     tree::{Kind, Value},
 };
+use crate::net::authority::Host;
 
 /// What null means for a number of threads or workers. Asked for once: a worker that `runtime.cpu_affinity` has put on one core
 /// would count one, and take the configuration that its launcher has read for another.
@@ -28,6 +31,8 @@ static CORES: LazyLock<NonZeroUsize> =
     LazyLock::new(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Where operators may look unless something else is said.
+const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The shortest deadline that can be asked for.
@@ -294,6 +299,30 @@ fn forwarding(reader: &mut Reader<'_>) -> ForwardingSettings {
         via,
         client_address: reader.choice("forwarding.client_address", ClientAddress::Off, &addresses),
         preserve_header_case: reader.bool("forwarding.preserve_header_case", false),
+        request_id_header: reader.read(
+            "forwarding.request_id_header",
+            None,
+            |name: &Option<HeaderName>| {
+                name.as_ref().map_or_else(|| "null".into(), |name| quoted(name.as_str()))
+            },
+            |value| match &value.kind {
+                Kind::Null => Ok(None),
+                _ => id_field(&text(value).unwrap_or_default()).map(Some),
+            },
+        ),
+    }
+}
+
+/// The name of a field that can hold an id: none that says something else to the next hop.
+fn id_field(name: &str) -> Result<HeaderName, String> {
+    let name: HeaderName =
+        name.parse().map_err(|_| "the name of a header field such as x-request-id, or null, is accepted")?;
+    let is_free = name.as_str().starts_with("x-") && !name.as_str().starts_with("x-forwarded")
+        || ["request-id", "correlation-id"].contains(&name.as_str());
+    if is_free {
+        Ok(name)
+    } else {
+        Err("a name that begins with x- (and not with x-forwarded), request-id, correlation-id or null is accepted".into())
     }
 }
 
@@ -323,7 +352,30 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
         Some(path) => AccessLogTarget::File(path),
     };
     let queries = [("keep", QueryLogging::Keep), ("redact", QueryLogging::Redact)];
-    AccessLogSettings { file, query: reader.choice("access_log.query", QueryLogging::Redact, &queries) }
+    let formats = [
+        ("json", AccessLogFormat::Json),
+        ("common", AccessLogFormat::Common),
+        ("combined", AccessLogFormat::Combined),
+        ("squid", AccessLogFormat::Squid),
+    ];
+    AccessLogSettings {
+        file,
+        format: reader.choice("access_log.format", AccessLogFormat::Json, &formats),
+        tunnel_interval: reader.duration_or_null("access_log.tunnel_interval", SECOND..=DAY),
+        sample: reader.read("access_log.sample", 1.0, |share| format!("{share:?}"), share),
+        query: reader.choice("access_log.query", QueryLogging::Redact, &queries),
+    }
+}
+
+/// A number from 0 to 1.
+fn share(value: &Value) -> Result<f64, String> {
+    let number = match &value.kind {
+        Kind::Int(number) => *number as f64,
+        Kind::Float(number) => *number,
+        _ => f64::NAN,
+    };
+    let accepted = || "a share from 0.0 (none) to 1.0 (all) is accepted".to_owned();
+    (0.0..=1.0).contains(&number).then_some(number).ok_or_else(accepted)
 }
 
 fn admin(reader: &mut Reader<'_>) -> AdminSettings {
@@ -333,7 +385,27 @@ fn admin(reader: &mut Reader<'_>) -> AdminSettings {
     if socket_path.is_some() && cfg!(not(unix)) {
         reader.problem("admin.socket_path", "this system has no unix sockets: only null is accepted");
     }
-    AdminSettings { socket_path }
+    AdminSettings {
+        listen_addr: reader.read(
+            "admin.listen_addr",
+            Some(ADMIN_ADDRESS),
+            |address| address.map_or_else(|| "null".into(), |address| quoted(&address.to_string())),
+            |value| match &value.kind {
+                Kind::Null => Ok(None),
+                _ => socket_address(value).map(Some).map_err(|accepted| format!("{accepted}, or null")),
+            },
+        ),
+        host_names: reader.list("admin.host_names", Vec::new(), |name| quoted(name), host_name),
+        socket_path,
+    }
+}
+
+/// The name of a host, as it stands in a `Host` field without its port.
+fn host_name(value: &Value) -> Result<String, String> {
+    match Host::parse(&text(value).unwrap_or_default()) {
+        Ok(Host::Name(name)) => Ok(name.trim_end_matches('.').to_owned()),
+        _ => Err("the name of a host, without a port, is accepted; addresses are answered anyway".into()),
+    }
 }
 
 pub(super) fn path_or_null<'a>(
@@ -375,6 +447,14 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
         reader.contradiction(
             ["access_log.file", "logging.file"],
             format!("logging.file and access_log.file are both {}; two files are accepted", log.display()),
+        );
+    }
+    if let Some(admin) = settings.admin.listen_addr.filter(|admin| admin.port() != 0)
+        && settings.listen_addr.contains(&admin)
+    {
+        reader.contradiction(
+            ["admin.listen_addr", "listen_addr"],
+            format!("listen_addr and admin.listen_addr are both {admin}; two addresses are accepted"),
         );
     }
     if settings.group.is_some() && settings.user.is_none() {

@@ -130,6 +130,19 @@ impl<'a> Reader<'a> {
         self.read(key, default, |value| show_duration(*value), |value| duration(value, &range))
     }
 
+    /// A duration, or null, which is the default.
+    pub(super) fn duration_or_null(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let shown = |value: &Option<Duration>| value.map_or_else(|| "null".into(), show_duration);
+        self.read(key, None, shown, |value| match value.kind {
+            Kind::Null => Ok(None),
+            _ => duration(value, &range).map(Some).map_err(|accepted| format!("{accepted}, or null")),
+        })
+    }
+
     pub(super) fn size(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
         self.read(key, default, |value| show_size(*value), |value| size(value, &range))
     }

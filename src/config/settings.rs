@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
+
 pub use super::{
     conditions::Conditions,
     rate::Rate,
@@ -196,6 +198,8 @@ pub struct ForwardingSettings {
     pub client_address: ClientAddress,
     /// Send header names as they were received.
     pub preserve_header_case: bool,
+    /// The field in which origins get the id of a request; none = they do not.
+    pub request_id_header: Option<HeaderName>,
 }
 
 /// `forwarding.via`.
@@ -318,8 +322,27 @@ pub enum LogFormat {
 pub struct AccessLogSettings {
     /// Where it goes.
     pub file: AccessLogTarget,
+    /// The form of a line.
+    pub format: AccessLogFormat,
+    /// A line so often while a tunnel runs; none = only when it ends.
+    pub tunnel_interval: Option<Duration>,
+    /// The share of successful requests that is written, from 0 to 1.
+    pub sample: f64,
     /// What becomes of the query of a logged target.
     pub query: QueryLogging,
+}
+
+/// `access_log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// The same as [`Self::Common`] with two fields more.
+    Combined,
+    /// The Common Log Format of Apache.
+    Common,
+    /// One JSON object a line.
+    Json,
+    /// The native format of Squid.
+    Squid,
 }
 
 /// `access_log.file`.
@@ -345,6 +368,10 @@ pub enum QueryLogging {
 /// The operator's endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
+    /// Where operators may look over TCP; none = it is off.
+    pub listen_addr: Option<SocketAddr>,
+    /// Names under which it may be asked there, lower case, besides addresses and `localhost`.
+    pub host_names: Vec<String>,
     /// The socket file on which commands are taken; none = it is off.
     pub socket_path: Option<PathBuf>,
 }

@@ -29,6 +29,8 @@ pub struct Assignment {
     pub listeners: Vec<SocketAddr>,
     /// How many listening sockets come along, after the shared memory.
     pub sockets: usize,
+    /// What an operator wants logged, where that is not what the configuration says.
+    pub log_level: Option<String>,
     /// What to do.
     pub configuration: Configuration,
 }
@@ -38,6 +40,8 @@ pub struct Assignment {
 pub enum Order {
     /// Begin. The first order; the shared memory and the slot's sockets come along.
     Assign(Box<Assignment>),
+    /// Log at this level; none = at that of the configuration.
+    LogLevel(Option<String>),
     /// Accept for another slot as well, whose sockets come along.
     Lend {
         /// The other slot.

@@ -5,6 +5,9 @@ pub mod channel;
 mod message;
 #[cfg(unix)]
 pub mod notify;
+#[cfg(not(unix))]
+#[path = "no_notify.rs"]
+pub mod notify;
 #[cfg(unix)]
 pub mod privileges;
 pub mod signals;

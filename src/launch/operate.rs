@@ -2,25 +2,30 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{Failure, code};
 use crate::{
-    admin::{Command, Outcome, client, table},
+    admin::{
+        Command, Outcome, client,
+        table::{View, table},
+    },
     config::{self, Sources},
 };
 
 /// Between two looks of `status --watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Clears a terminal.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// Goes to the top of a terminal; clears the rest of a line, and the rest below. Clearing all at once would flicker.
+const TOP: &str = "\x1b[H";
+const REST_OF_LINE: &str = "\x1b[K\n";
+const REST_BELOW: &str = "\x1b[J";
 
 /// Has the instance carry out `command`, says how that went.
-pub(super) fn command(command: Command, sources: &Sources) -> Result<u8, Failure> {
+pub(super) fn command(command: &Command, sources: &Sources) -> Result<u8, Failure> {
     match client::command(&socket(sources)?, command) {
         Ok(Outcome::Done(text)) => say(&format!("{text}\n")),
         Ok(outcome @ Outcome::Continues(_)) => Err(Failure::new(code::FAILURE, outcome.text())),
@@ -33,19 +38,29 @@ pub(super) fn command(command: Command, sources: &Sources) -> Result<u8, Failure
 /// Shows how the instance is.
 pub(super) fn status(json: bool, watch: bool, sources: &Sources) -> Result<u8, Failure> {
     let path = socket(sources)?;
-    let clear = if watch && io::stdout().is_terminal() { CLEAR } else { "" };
+    let is_terminal = io::stdout().is_terminal();
+    let colours =
+        is_terminal && !sources.environment.iter().any(|(name, on)| name == "NO_COLOR" && !on.is_empty());
+    let mut before = None;
     loop {
-        say(&format!("{clear}{}", look(&path, json)?))?;
+        let (text, seen) = match client::status(&path) {
+            Ok((status, json_text)) if json => (json_text + "\n", Some(status)),
+            Ok((status, _)) => (table(&status, View { colours, before: before.as_ref() }), Some(status)),
+            // Whoever watches wants to see it come back.
+            Err(error) if watch && before.is_some() => (format!("{error}\n"), before),
+            Err(error) => return Err(Failure::new(code::FAILURE, error)),
+        };
         if !watch {
-            return Ok(code::OK);
+            return say(&text);
         }
+        if is_terminal {
+            say(&format!("{TOP}{}{REST_BELOW}", text.replace('\n', REST_OF_LINE)))?;
+        } else {
+            say(&text)?;
+        }
+        before = seen;
         wait(WATCH_INTERVAL);
     }
-}
-
-fn look(path: &Path, json: bool) -> Result<String, Failure> {
-    let (status, text) = client::status(path).map_err(|error| Failure::new(code::FAILURE, error))?;
-    Ok(if json { text + "\n" } else { table::table(&status) })
 }
 
 /// Where the instance of this configuration listens. A configuration with problems says that as well as it can: the

@@ -27,6 +27,7 @@ pub enum Name {
     ProxyAuthorization,
     ProxyConnection,
     Te,
+    TraceParent,
     TransferEncoding,
     Upgrade,
     Via,
@@ -42,26 +43,35 @@ impl Name {
     /// What `name` means, whatever its case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let known: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
-            6 => &[(b"accept", Self::Accept), (b"expect", Self::Expect)],
-            7 => &[(b"upgrade", Self::Upgrade)],
-            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
-            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)],
-            12 => &[(b"max-forwards", Self::MaxForwards)],
-            14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
-            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
-            16 => &[(b"proxy-connection", Self::ProxyConnection)],
-            17 => &[(b"transfer-encoding", Self::TransferEncoding)],
-            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            25 => &[(b"proxy-authentication-info", Self::ProxyAuthenticationInfo)],
-            _ => &[],
+        // The length and the first letter leave one name at most to be compared.
+        let Some(first) = name.first() else { return Self::Other };
+        let (known, found): (&[u8], Self) = match (name.len(), first.to_ascii_lowercase()) {
+            (2, b't') => (b"te", Self::Te),
+            (3, b'v') => (b"via", Self::Via),
+            (4, b'h') => (b"host", Self::Host),
+            (4, b'd') => (b"date", Self::Date),
+            (6, b'a') => (b"accept", Self::Accept),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (9, b'f') => (b"forwarded", Self::Forwarded),
+            (9, b'x') => (b"x-real-ip", Self::XRealIp),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (11, b't') => (b"traceparent", Self::TraceParent),
+            (12, b'm') => (b"max-forwards", Self::MaxForwards),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (14, b'h') => (b"http2-settings", Self::Http2Settings),
+            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+            (25, b'p') => (b"proxy-authentication-info", Self::ProxyAuthenticationInfo),
+            (_, b'x') => (b"", Self::Other),
+            _ => return Self::Other,
         };
-        if let Some((_, found)) = known.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) {
-            return *found;
+        if name.eq_ignore_ascii_case(known) {
+            return found;
         }
         let is_forwarded =
             name.len() > FORWARDED.len() && name[..FORWARDED.len()].eq_ignore_ascii_case(FORWARDED);
@@ -125,7 +135,7 @@ impl Fields {
     }
 
     /// The lines in `raw`, which are the bytes they were found in.
-    pub fn of<'a>(&'a self, raw: &'a [u8]) -> impl Iterator<Item = Field<'a>> + Clone {
+    pub fn of<'raw>(&self, raw: &'raw [u8]) -> impl Iterator<Item = Field<'raw>> + Clone {
         let part = |(at, length): (u32, u32)| -> Range<usize> { at as usize..(at + length) as usize };
         self.places.iter().map(move |place| Field {
             name: raw.get(part(place.name)).unwrap_or_default(),

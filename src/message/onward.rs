@@ -4,7 +4,7 @@
 //! is never copied but written by what is known of it, so that the next one reads the very message that we have read. Pure: no
 //! clock, no sockets.
 
-use std::net::IpAddr;
+use std::{io::Write as _, net::IpAddr};
 
 use http::{StatusCode, Version};
 
@@ -13,7 +13,7 @@ use super::{
     framing::{Framing, ResponseBody},
     hop_by_hop::{HopByHop, Nominated, Upgrade, may_be_trailer},
     response_head::ResponseHead,
-    trace::{ClientAddress, Pseudonym},
+    trace::{ClientAddress, Pseudonym, RequestId},
 };
 use crate::net::authority::Authority;
 
@@ -36,6 +36,8 @@ pub struct RequestOnward<'a> {
     pub client_address: ClientAddress,
     /// The client.
     pub client: IpAddr,
+    /// What the request is called in our log, and the field that tells it to the origin, where that is wanted.
+    pub request_id: Option<(&'a str, RequestId)>,
     /// What `Max-Forwards` is to say.
     pub max_forwards: Option<u32>,
     /// Send names as they were received, and not in lower case.
@@ -61,7 +63,9 @@ pub fn write_request<'a>(
     out.extend_from_slice(b"\r\n");
     for field in fields.clone() {
         let passes = match field.known {
-            Name::Other | Name::Accept | Name::Date => true,
+            Name::Other | Name::Accept | Name::Date | Name::TraceParent => {
+                onward.request_id.is_none_or(|(name, _)| !field.name.eq_ignore_ascii_case(name.as_bytes()))
+            }
             Name::Via => onward.via.is_none(),
             // Nobody may wait for a 100 that an HTTP/1.0 client does not understand.
             Name::Expect => is_current,
@@ -76,6 +80,10 @@ pub fn write_request<'a>(
         out.extend_from_slice(b"max-forwards: ");
         decimal(out, u64::from(left));
         out.extend_from_slice(b"\r\n");
+    }
+    if let Some((name, id)) = onward.request_id {
+        // Writing to memory does not fail.
+        let _ = write!(out, "{name}: {id}\r\n");
     }
     onward.client_address.write(out, onward.client, &fields);
     sign(out, onward.via, onward.received, fields);

@@ -8,7 +8,7 @@ use std::{mem::MaybeUninit, time::Duration};
 use http::{Method, StatusCode, Version};
 
 use super::{
-    field::{Field, Name},
+    field::{Field, Fields, Name},
     framing::{ResponseFraming, response_framing},
     head::HeadLimits,
     hop_by_hop::HopByHop,
@@ -27,7 +27,8 @@ pub struct ResponseHead<'a> {
     pub framing: ResponseFraming,
     /// What its lines say about the connection.
     pub hop_by_hop: HopByHop,
-    fields: &'a [httparse::Header<'a>],
+    raw: &'a [u8],
+    fields: Fields,
 }
 
 /// Why a response head cannot be used.
@@ -53,7 +54,7 @@ impl<'a> ResponseHead<'a> {
     /// # Errors
     ///
     /// See [`ResponseHeadError`]; `TooLarge` also when there are more lines than fit into `lines`.
-    pub fn read(raw: &'a [u8], method: &Method, lines: &'a mut Lines<'a>) -> Result<Self, ResponseHeadError> {
+    pub fn read(raw: &'a [u8], method: &Method, lines: &mut Lines<'a>) -> Result<Self, ResponseHeadError> {
         let mut config = httparse::ParserConfig::default();
         config.allow_spaces_after_header_name_in_responses(true);
         let mut response = httparse::Response::new(&mut []);
@@ -63,13 +64,13 @@ impl<'a> ResponseHead<'a> {
             Err(httparse::Error::TooManyHeaders) => return Err(ResponseHeadError::TooLarge),
             _ => return Err(ResponseHeadError::Malformed),
         }
-        let fields: &'a [httparse::Header<'a>] = response.headers;
+        let headers: &[httparse::Header<'_>] = response.headers;
         let (Some(code), Some(minor)) = (response.code, response.version) else {
             return Err(ResponseHeadError::Malformed);
         };
         let status = StatusCode::from_u16(code).map_err(|_| ResponseHeadError::Malformed)?;
         let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let pairs = fields.iter().map(|field| (field.name.as_bytes(), field.value));
+        let pairs = headers.iter().map(|field| (field.name.as_bytes(), field.value));
         let framing =
             response_framing(method, status, version, pairs).map_err(|_| ResponseHeadError::Malformed)?;
         let mut head = Self {
@@ -78,19 +79,16 @@ impl<'a> ResponseHead<'a> {
             version,
             framing,
             hop_by_hop: HopByHop::default(),
-            fields,
+            raw,
+            fields: Fields::found(raw, headers),
         };
         head.hop_by_hop = HopByHop::read(head.fields());
         Ok(head)
     }
 
     /// Its lines.
-    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + Clone + use<'a> {
-        self.fields.iter().map(|field| Field {
-            name: field.name.as_bytes(),
-            value: field.value,
-            known: Name::of(field.name.as_bytes()),
-        })
+    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + Clone {
+        self.fields.of(self.raw)
     }
 
     /// Whether the origin keeps the connection open after it.

@@ -12,6 +12,7 @@ mod direction;
 mod tests;
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     pin::Pin,
@@ -47,21 +48,53 @@ pub trait Pace: Send + Sync {
 /// Bytes that a relay has passed on. Outlives a relay that is dropped.
 #[derive(Debug, Default)]
 pub struct RelayCounts {
-    up: AtomicU64,
-    down: AtomicU64,
+    up: Count,
+    down: Count,
+}
+
+/// Who else is told of bytes, as soon as they have passed.
+pub type Meter = Box<dyn Fn(u64) + Send + Sync>;
+
+/// Bytes that went one way.
+#[derive(Default)]
+struct Count {
+    bytes: AtomicU64,
+    meter: Option<Meter>,
+}
+
+impl Count {
+    fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(meter) = &self.meter {
+            meter(bytes);
+        }
+    }
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(f)
+    }
 }
 
 impl RelayCounts {
+    /// Counts of which these two are told as well.
+    #[must_use]
+    pub fn metered(up: Meter, down: Meter) -> Self {
+        let count = |meter| Count { bytes: AtomicU64::new(0), meter: Some(meter) };
+        Self { up: count(up), down: count(down) }
+    }
+
     /// From the client to the origin.
     #[must_use]
     pub fn up(&self) -> u64 {
-        self.up.load(Ordering::Relaxed)
+        self.up.bytes.load(Ordering::Relaxed)
     }
 
     /// From the origin to the client.
     #[must_use]
     pub fn down(&self) -> u64 {
-        self.down.load(Ordering::Relaxed)
+        self.down.bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -24,6 +24,15 @@ pub fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     socket.set_tcp_keepalive(&probes)
 }
 
+/// Gives the connections of a listening socket what [`prepare`] gives to one, where the system hands it down; whether it does.
+pub fn prepare_all<'a>(listener: impl Into<SockRef<'a>>, keepalive: Duration) -> bool {
+    let socket = listener.into();
+    let probes = TcpKeepalive::new().with_time(keepalive).with_interval(PROBE_INTERVAL);
+    cfg!(target_os = "linux")
+        && socket.set_tcp_nodelay(true).is_ok()
+        && socket.set_tcp_keepalive(&probes).is_ok()
+}
+
 /// Has a socket that is about to connect do so from `source`.
 ///
 /// On Linux the port is chosen when the socket connects, so that one source port serves connections to different origins: it

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -31,8 +31,6 @@ use crate::{
 pub struct Account {
     seat: Seat,
     log: ArcSwap<AccessLog>,
-    /// Lines that the log has lost and that are counted.
-    dropped: AtomicU64,
     worker: Option<usize>,
     max_connections: AtomicU32,
     max_connections_per_client: AtomicU32,
@@ -67,7 +65,6 @@ impl Account {
         Self {
             seat,
             log: ArcSwap::from_pointee(log),
-            dropped: AtomicU64::new(0),
             worker,
             max_connections: AtomicU32::new(limits.max_connections),
             max_connections_per_client: AtomicU32::new(limits.max_connections_per_client),
@@ -91,7 +88,6 @@ impl Account {
     /// Puts another access log in the place of this one, which is returned: what is still in its memory is to be flushed.
     #[must_use]
     pub fn replace_log(&self, log: AccessLog) -> Arc<AccessLog> {
-        self.dropped.store(0, Ordering::Relaxed);
         self.log.swap(Arc::new(log))
     }
 
@@ -156,7 +152,7 @@ impl Account {
         self.seat.counters()
     }
 
-    /// An exchange has ended: counts it and writes its line.
+    /// An exchange has ended: counts it and writes its line. Its bytes were counted as they passed.
     pub(super) fn close(&self, record: &AccessRecord<'_>, error: Option<ProxyErrorType>, was_tunnel: bool) {
         let counters = self.counters();
         if let Some(status) = record.status {
@@ -171,14 +167,12 @@ impl Account {
         } else {
             counters.durations.add(u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX));
         }
-        counters.bytes_in.fetch_add(record.bytes_in, Ordering::Relaxed);
-        counters.bytes_out.fetch_add(record.bytes_out, Ordering::Relaxed);
-        let log = self.log.load();
-        log.write(record);
-        // The seat goes on counting when another worker has it.
-        let dropped = log.dropped();
-        let counted = self.dropped.fetch_max(dropped, Ordering::Relaxed);
-        counters.access_log_dropped.fetch_add(dropped.saturating_sub(counted), Ordering::Relaxed);
+        self.log.load().write(record);
+    }
+
+    /// An exchange goes on: writes a line of what it has come to.
+    pub(super) fn note(&self, record: &AccessRecord<'_>) {
+        self.log.load().write(record);
     }
 }
 

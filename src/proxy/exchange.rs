@@ -19,13 +19,14 @@ use super::{
 };
 use crate::{
     config::settings::QueryLogging,
-    message::trace::RequestId,
+    message::trace::{RequestId, TraceParent},
     net::{
         authority::Authority,
         dial::Dialled,
         relay::{RelayCounts, RelayOutcome},
     },
     policy::{Permit, RuleName},
+    shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
 
@@ -63,6 +64,7 @@ pub(super) struct Exchange {
     close: &'static str,
     is_garbled: bool,
     route: Option<&'static str>,
+    trace: Option<TraceParent>,
 }
 
 /// How much is logged of what was no request, in bytes.
@@ -107,6 +109,7 @@ impl Exchange {
             close: "client",
             is_garbled: false,
             route: None,
+            trace: None,
         })
     }
 
@@ -119,14 +122,20 @@ impl Exchange {
         self.method.as_ref().is_some_and(|method| *method == Method::HEAD)
     }
 
+    /// Where the numbers of this process are.
+    pub(super) fn seat(&self) -> &Seat {
+        self.account.seat()
+    }
+
     pub(super) fn name(&self) -> &Name {
         &self.name
     }
 
-    /// The request line was understood.
-    pub(super) fn requested(&mut self, method: Method, http10: bool) {
+    /// The request's head was understood.
+    pub(super) fn requested(&mut self, method: Method, http10: bool, trace: Option<TraceParent>) {
         self.method = Some(method);
         self.http10 = http10;
+        self.trace = trace;
     }
 
     /// Where it wants to go. `path` is the raw path and query, empty for a tunnel.
@@ -210,7 +219,11 @@ impl Exchange {
 
     /// So many bytes of its content are on their way.
     pub(super) fn received(&mut self, bytes: u64) {
-        self.bytes_in = bytes;
+        let more = bytes - self.bytes_in;
+        if more > 0 {
+            self.bytes_in = bytes;
+            self.account.counters().bytes_in.fetch_add(more, Ordering::Relaxed);
+        }
     }
 
     /// The head of the response is here.
@@ -225,12 +238,24 @@ impl Exchange {
 
     /// So many bytes of the response's content are on their way.
     pub(super) fn sent(&mut self, bytes: u64) {
-        self.bytes_out = bytes;
+        let more = bytes - self.bytes_out;
+        if more > 0 {
+            self.bytes_out = bytes;
+            self.account.counters().bytes_out.fetch_add(more, Ordering::Relaxed);
+        }
     }
 
     /// It goes on as a tunnel, whose bytes are counted here.
     pub(super) fn tunnels(&mut self) -> Arc<RelayCounts> {
-        let counts = Arc::new(RelayCounts::default());
+        let (up, down) = (self.seat().clone(), self.seat().clone());
+        let counts = Arc::new(RelayCounts::metered(
+            Box::new(move |bytes| {
+                up.counters().bytes_in.fetch_add(bytes, Ordering::Relaxed);
+            }),
+            Box::new(move |bytes| {
+                down.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
+            }),
+        ));
         self.counts = Some(Arc::clone(&counts));
         self.close = "drain";
         let counters = self.account.counters();
@@ -300,13 +325,18 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
+impl Exchange {
+    /// Its tunnel is open still: a line says what has passed so far.
+    pub(super) fn goes_on(&self) {
+        self.with_record("open", |record| self.account.note(record));
+    }
+
+    fn with_record(&self, close: &'static str, tell: impl FnOnce(&AccessRecord<'_>)) {
         let (bytes_in, bytes_out) = match &self.counts {
             Some(counts) => (counts.up(), counts.down()),
             None => (self.bytes_in, self.bytes_out),
         };
-        let record = AccessRecord {
+        tell(&AccessRecord {
             at: self.started_at,
             id: &self.id,
             worker: self.account.worker(),
@@ -332,9 +362,15 @@ impl Drop for Exchange {
             connect: self.connect,
             first_byte: self.first_byte,
             duration: self.started.elapsed(),
-            close: self.close,
-        };
-        self.account.close(&record, self.error, self.counts.is_some());
+            traceparent: self.trace.as_ref().map(TraceParent::as_str),
+            close,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.with_record(self.close, |record| self.account.close(record, self.error, self.counts.is_some()));
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         hop_by_hop::{HopByHop, Upgrade},
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
+        trace::RequestId,
     },
     net::authority::Authority,
     policy::Permit,
@@ -65,7 +66,11 @@ pub(super) async fn forward(
 }
 
 /// Makes the next hop's request.
-fn prepare(errand: &Errand<'_>, client: IpAddr) -> Result<(Flow, Option<Upgrade>), ProxyError> {
+fn prepare(
+    errand: &Errand<'_>,
+    client: IpAddr,
+    id: RequestId,
+) -> Result<(Flow, Option<Upgrade>), ProxyError> {
     let (head, live) = (errand.head, errand.live);
     if live.name.pseudonym.has_signed(head.fields()) {
         return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
@@ -86,6 +91,7 @@ fn prepare(errand: &Errand<'_>, client: IpAddr) -> Result<(Flow, Option<Upgrade>
         via: live.name.via(),
         client_address: live.client_address,
         client,
+        request_id: live.request_id_header.as_deref().map(|name| (name, id)),
         max_forwards: errand.max_forwards,
         keep_case: live.keep_case,
     };
@@ -106,7 +112,7 @@ async fn send<'a>(
     client: &mut Client,
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
-    let (request, upgrade) = prepare(errand, client.peer().ip())?;
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id())?;
     let request = request.paced(exchange.pace());
     let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
@@ -117,7 +123,10 @@ async fn send<'a>(
     let mut repeated = false;
     loop {
         exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
-        let failure = match poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await {
+        let attended = poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await;
+        // Whatever is said next, what was begun is finished first; a client that is gone is found out then.
+        let _ = attending.finish_interim(client).await;
+        let failure = match attended {
             Ok(end) => {
                 exchange.answered();
                 return Ok(Answered { attending, connection, head_end: end, upgrade });
@@ -146,7 +155,7 @@ async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connect
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
     let dialled = Box::pin(errand.live.dial(&errand.origin, &errand.permit)).await?;
     exchange.dialled(&dialled);
-    Ok(Connection::new(dialled, Arc::clone(&errand.origin)))
+    Ok(Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone()))
 }
 
 impl Errand<'_> {

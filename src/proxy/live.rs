@@ -9,7 +9,7 @@ use super::{
     login::Login,
 };
 use crate::{
-    config::settings::{self, AccessMode, QueryLogging, Settings, Via},
+    config::settings::{self, AccessLogTarget, AccessMode, QueryLogging, Settings, Via},
     message::{
         head::HeadLimits,
         trace::{ClientAddress, Pseudonym},
@@ -43,6 +43,8 @@ pub struct Live {
     pub(super) tunnel_idle: Duration,
     pub(super) half_close: Duration,
     pub(super) query: QueryLogging,
+    pub(super) tunnel_interval: Option<Duration>,
+    pub(super) request_id_header: Option<Box<str>>,
 }
 
 /// What is worth more the longer it lives.
@@ -109,6 +111,16 @@ impl Live {
             tunnel_idle: timeouts.tunnel_idle,
             half_close: timeouts.half_close,
             query: settings.access_log.query,
+            // Nobody would read the lines.
+            tunnel_interval: settings
+                .access_log
+                .tunnel_interval
+                .filter(|_| settings.access_log.file != AccessLogTarget::Off),
+            request_id_header: settings
+                .forwarding
+                .request_id_header
+                .as_ref()
+                .map(|name| name.as_str().into()),
         }
     }
 

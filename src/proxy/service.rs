@@ -24,7 +24,7 @@ use crate::{
     message::{
         field::Name,
         target::{self, Scheme},
-        trace::{self, Hops},
+        trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
@@ -95,7 +95,7 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        exchange.requested(head.method.clone(), head.is_http10());
+        exchange.requested(head.method.clone(), head.is_http10(), TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         match head.target.clone() {

@@ -1,10 +1,10 @@
 //! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6).
 
-use std::sync::Arc;
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     exchange::Exchange,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     net::{
         authority::Authority,
-        relay::{self, RelayOptions},
+        relay::{self, RelayOptions, RelayOutcome},
     },
     policy::Permit,
     server::{After, Client, ClientIo},
@@ -53,13 +53,32 @@ pub(super) async fn open(
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
 pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) -> After {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
-    let (counts, pace) = (exchange.tunnels(), exchange.pace());
+    let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {
         Box::pin(async move {
             let pace = pace.as_ref().map(|pace| pace as &dyn relay::Pace);
-            let outcome =
-                relay::relay(client.stream, client.early, origin, early, options, pace, &counts).await;
+            let relay = relay::relay(client.stream, client.early, origin, early, options, pace, &counts);
+            let outcome = match interval {
+                None => relay.await,
+                // On the heap: tunnels of which no lines are written have no room for a timer.
+                Some(interval) => Box::pin(watched(relay, interval, &exchange)).await,
+            };
             exchange.tunnel_ended(&outcome);
         })
     }))
+}
+
+/// A relay of which a line is written so often while it runs.
+async fn watched(
+    relay: impl Future<Output = RelayOutcome>,
+    interval: Duration,
+    exchange: &Exchange,
+) -> RelayOutcome {
+    let mut relay = pin!(relay);
+    loop {
+        match timeout(interval, relay.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(_) => exchange.goes_on(),
+        }
+    }
 }

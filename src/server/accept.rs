@@ -36,7 +36,9 @@ pub async fn accept<S: Service>(
 ) {
     // The drain is not finished before the last connections are taken.
     let _guard = drain.guard();
-    let shared = Arc::new(Shared::new(service, &options, drain.clone()));
+    let mut shared = Shared::new(service, &options, drain.clone());
+    shared.is_prepared = socket::prepare_all(&listener, options.tcp_keepalive);
+    let shared = Arc::new(shared);
     let mut complained: Option<Instant> = None;
     let mut drain_started = std::pin::pin!(drain.started());
     loop {
@@ -78,8 +80,10 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
             return;
         }
     };
-    // A client that is gone already is found out by the first read.
-    let _ = socket::prepare(&stream, shared.tcp_keepalive);
+    if !shared.is_prepared {
+        // A client that is gone already is found out by the first read.
+        let _ = socket::prepare(&stream, shared.tcp_keepalive);
+    }
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(async move {

@@ -42,6 +42,8 @@ pub(super) struct Shared<S> {
     pub(super) client: Arc<ClientOptions>,
     pub(super) drain: Drain,
     pub(super) tcp_keepalive: Duration,
+    /// Whether connections have the options of their socket from the listening one.
+    pub(super) is_prepared: bool,
 }
 
 impl<S: Service> Shared<S> {
@@ -51,6 +53,7 @@ impl<S: Service> Shared<S> {
             client: Arc::new(options.client.clone()),
             drain,
             tcp_keepalive: options.tcp_keepalive,
+            is_prepared: false,
         }
     }
 }

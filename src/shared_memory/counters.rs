@@ -55,6 +55,10 @@ pub struct Counters {
     pub upstream_reused: AtomicU64,
     /// Requests that were sent twice.
     pub upstream_retries: AtomicU64,
+    /// Connections to origins that carry a request; tunnels are not among them.
+    pub upstream_active: AtomicI64,
+    /// Connections to origins that are kept for the next request.
+    pub upstream_idle: AtomicI64,
     /// Names that DNS was asked for.
     pub dns_lookups: AtomicU64,
     /// Names that DNS could not resolve.

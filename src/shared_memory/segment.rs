@@ -33,7 +33,7 @@ use super::{
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0003;
+const LAYOUT: u64 = 0x7266_7031_0000_0004;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -177,7 +177,9 @@ impl Segment {
             let counters = seat.counters();
             let held = counters.connections_active.swap(0, Ordering::AcqRel);
             self.header().connections.0.fetch_sub(held, Ordering::AcqRel);
-            counters.tunnels_active.store(0, Ordering::Release);
+            for level in [&counters.tunnels_active, &counters.upstream_active, &counters.upstream_idle] {
+                level.store(0, Ordering::Release);
+            }
             self.hold_table().release(index);
         }
     }

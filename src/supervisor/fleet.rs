@@ -14,6 +14,7 @@ use self::reloading::Reloading;
 use super::{
     event::{Action, Command, Ending, Event, Reach},
     lending,
+    replaced::{Reason, Replaced},
     respawn::Verdict,
     rollout::Rollout,
     slot::{Life, Slot, State, Status, Vacancy, Worker},
@@ -57,6 +58,7 @@ pub(super) struct Fleet {
     rollout: Rollout,
     reloading: Reloading,
     cut: u64,
+    replaced: Replaced,
     ticked: Instant,
     pinged: Instant,
     actions: Vec<Action>,
@@ -83,6 +85,7 @@ impl Fleet {
             rollout: Rollout::default(),
             reloading: Reloading::default(),
             cut: 0,
+            replaced: Replaced::default(),
             ticked: now,
             pinged: now,
             actions: Vec::new(),
@@ -196,6 +199,7 @@ impl Fleet {
         if slot.successor == Some(life) {
             slot.successor = None;
             if let Some(old) = slot.current.replace(life) {
+                self.replaced.note(Reason::Renewed);
                 self.retire(old, now);
             }
             if self.rollout.current() == Some(index) {
@@ -251,7 +255,7 @@ impl Fleet {
         }
         let is_vacant = slot.current.is_none();
         if is_vacant {
-            self.replace(index, status, worker.ready_for(now), now, jitter);
+            self.replace(index, status, &worker, now, jitter);
         }
         if was_successor && self.rollout.current() == Some(index) {
             self.rollout.abort();
@@ -267,23 +271,21 @@ impl Fleet {
     }
 
     /// Gives a slot that has lost its worker another one, or gives it up.
-    fn replace(
-        &mut self,
-        index: usize,
-        status: &Status,
-        ready_for: Option<Duration>,
-        now: Instant,
-        jitter: f64,
-    ) {
+    fn replace(&mut self, index: usize, status: &Status, worker: &Worker, now: Instant, jitter: f64) {
         let slot = &mut self.slots[index];
         if !slot.is_wanted() {
             return;
         }
-        let lived = ready_for.unwrap_or_default();
+        let lived = worker.ready_for(now).unwrap_or_default();
         match slot.history.died(&self.settings, now, lived, status.code, jitter) {
             Verdict::Respawn(delay) => {
                 tracing::info!(slot = index, ?delay, "worker respawn scheduled");
                 slot.restarts += 1;
+                self.replaced.note(match (worker.state, status.code) {
+                    (State::Killed { .. }, _) => Reason::Unresponsive,
+                    (_, Some(_)) => Reason::Exited,
+                    (_, None) => Reason::Killed,
+                });
                 if delay.is_zero() {
                     self.spawn(index, now);
                 } else {

@@ -28,7 +28,7 @@ use crate::{
 pub(super) const VARIABLE: &str = "PROXY_HANDOVER";
 
 /// Counts the forms that a will has had.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// What both programs have to say for one to succeed the other.
 #[must_use]
@@ -41,6 +41,7 @@ pub fn version() -> String {
 pub(super) struct Will {
     pub(super) version: String,
     pub(super) configuration: Configuration,
+    pub(super) log_level: Option<String>,
     /// `runtime.process_count`, which says less than how many there are.
     pub(super) process_count: usize,
     pub(super) addresses: Vec<SocketAddr>,
@@ -48,6 +49,7 @@ pub(super) struct Will {
     pub(super) sockets: Vec<Vec<i32>>,
     pub(super) memory: i32,
     pub(super) admin: Option<i32>,
+    pub(super) network: Option<i32>,
     pub(super) fleet: FleetEstate,
     pub(super) audience: AudienceEstate,
     pub(super) reporter: ReporterEstate,
@@ -63,6 +65,7 @@ pub(super) struct WorkerEstate {
     /// What it has said and nobody has understood yet.
     pub(super) received: Vec<u8>,
     pub(super) seat: usize,
+    pub(super) slot: usize,
     pub(super) generation: u64,
     /// What was in its seat before it came.
     pub(super) before: Totals,
@@ -75,6 +78,7 @@ pub struct Estate {
     pub(super) memory: File,
     pub(super) sockets: Vec<Vec<TcpListener>>,
     pub(super) admin: Option<UnixListener>,
+    pub(super) network: Option<TcpListener>,
     /// One for each worker of the will.
     pub(super) channels: Vec<OwnedFd>,
 }
@@ -106,6 +110,7 @@ pub fn receive(environment: &[(String, String)]) -> io::Result<Option<Estate>> {
         sockets: sockets.collect::<io::Result<_>>()?,
         memory: own(will.memory)?.into(),
         admin: will.admin.map(own).transpose()?.map(UnixListener::from),
+        network: will.network.map(own).transpose()?.map(TcpListener::from),
         channels: will.workers.iter().map(|worker| own(worker.channel)).collect::<io::Result<_>>()?,
         will,
     }))

@@ -23,7 +23,7 @@ use super::{
     succession::Succession,
 };
 use crate::{
-    admin::{self, SocketFile},
+    admin::{self, Doors, HostNames, Network, SocketFile},
     config::{Loaded, Problems, settings::MAX_PROCESSES},
     control::{Assignment, Configuration, Order, channel::Channel, notify::Notifier},
     shared_memory::Segment,
@@ -69,19 +69,16 @@ pub(super) struct Launcher<L> {
 }
 
 impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
-    /// What `instance` says, and the socket for operators.
-    pub(super) fn new(
-        instance: Instance<L>,
-        events: UnboundedSender<Event>,
-    ) -> io::Result<(Self, Option<SocketFile>)> {
+    /// What `instance` says, and the doors for operators.
+    pub(super) fn new(instance: Instance<L>, events: UnboundedSender<Event>) -> io::Result<(Self, Doors)> {
         let Instance { loaded, flags, start, diagnostics, notifier, load, arguments, check } = instance;
         let now = Instant::now();
         let configuration =
             Configuration { generation: 1, file: loaded.file.clone(), files: loaded.files.clone(), flags };
         let origin = Origin::new(arguments, check)?;
         let seats = MAX_PROCESSES * LIVES_PER_SLOT;
-        let (sockets, socket) = match start {
-            Start::Anew { sockets, socket } => (sockets, socket),
+        let (sockets, doors) = match start {
+            Start::Anew { sockets, doors } => (sockets, doors),
             Start::Inherited(estate) => {
                 let instance = Heir { loaded, configuration, origin, diagnostics, notifier, load };
                 return Self::inherit(*estate, instance, events);
@@ -113,17 +110,15 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             diagnostics,
             load,
         };
-        Ok((launcher, socket))
+        Ok((launcher, doors))
     }
 
     /// Goes on where another launcher has ended.
-    fn inherit(
-        estate: Estate,
-        heir: Heir<L>,
-        events: UnboundedSender<Event>,
-    ) -> io::Result<(Self, Option<SocketFile>)> {
+    fn inherit(estate: Estate, heir: Heir<L>, events: UnboundedSender<Event>) -> io::Result<(Self, Doors)> {
         let Heir { loaded, mut configuration, origin, diagnostics, notifier, load } = heir;
-        let Estate { will, memory, sockets, admin, channels } = estate;
+        let Estate { will, memory, sockets, admin, network, channels } = estate;
+        // A program that does not know the level logs as its configuration says.
+        let _ = diagnostics.wish_level(will.log_level.as_deref());
         let now = Instant::now();
         let settings = &loaded.settings;
         let old = will.configuration;
@@ -134,7 +129,11 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let supervision = settings.supervision.clone();
         let fleet = Fleet::inherit(will.fleet, supervision, MAX_PROCESSES, !will.are_shared, now);
         let path = settings.admin.socket_path.as_deref();
-        let socket = admin.zip(path).map(|(listener, path)| SocketFile::adopt(listener, path)).transpose()?;
+        let names = HostNames::new(settings.admin.host_names.clone());
+        let doors = Doors {
+            socket: admin.zip(path).map(|(listener, path)| SocketFile::adopt(listener, path)).transpose()?,
+            network: network.map(|listener| Network::adopt(listener, names)).transpose()?,
+        };
         let mut processes = HashMap::new();
         for (worker, channel) in will.workers.into_iter().zip(channels) {
             let life = Life(worker.life);
@@ -142,7 +141,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             let seat = segment.seat(worker.seat).ok_or_else(|| io::Error::other("a worker has no seat"))?;
             let child = Offspring::adopt(worker.pid)?;
             let process = Process::attend(life, Released { child, channel }, &events)?;
-            processes.insert(life, Running::inherit(process, seat, worker.generation, worker.before));
+            processes
+                .insert(life, Running::inherit(process, seat, worker.slot, worker.generation, worker.before));
         }
         let taken: HashSet<_> = processes.values().map(|running| running.seat.index()).collect();
         let workers = settings.runtime.process_count.get();
@@ -172,7 +172,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         if will.process_count != workers {
             launcher.hear(Event::Command(Command::ScaleTo(workers)));
         }
-        Ok((launcher, socket))
+        Ok((launcher, doors))
     }
 
     /// Starts the first workers, or goes on where the last launcher has ended.
@@ -194,6 +194,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             Event::Exited(life, _) => {
                 if let Some(running) = self.processes.remove(life) {
                     let seat = running.seat.index();
+                    self.reporter.left(&running);
                     self.segment.release(seat);
                     self.free_seats.push(seat);
                 }
@@ -288,12 +289,13 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             seat,
             listeners: self.sockets.addresses().to_vec(),
             sockets: sockets.len(),
+            log_level: self.diagnostics.wished_level(),
             configuration: self.configuration.clone(),
         };
         match self.origin.spawn(life, assignment, &self.memory, sockets, &self.events) {
             Ok(process) => {
                 let generation = self.configuration.generation;
-                self.processes.insert(life, Running::new(process, place, generation));
+                self.processes.insert(life, Running::new(process, place, slot, generation));
                 self.reporter.seated(seat);
                 Ok(())
             }
@@ -304,7 +306,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         }
     }
 
-    fn tell(&self, life: Life, order: Order) {
+    pub(super) fn tell(&self, life: Life, order: Order) {
         self.tell_with(life, order, Vec::new());
     }
 

@@ -12,7 +12,8 @@
 //! which the [`launcher`] hears of everything and does what is decided, with the [`sockets`] that are bound before anything
 //! is spawned and are never closed while the instance lives; [`wishes`] are what operators want of it. [`spawn`] makes a
 //! process of the binary that is on disk, or attends to an [`offspring`] that was there before. Operators and the service
-//! manager are its [`audience`], and [`report`] tells them how it is. In [`succession`] another binary takes its place
+//! manager are its [`audience`]; [`report`] tells them how it is, and [`metrics`] what has passed through it and why workers were
+//! [`replaced`]. In [`succession`] another binary takes its place
 //! under its number, and finds in the [`handover`] what it needs to go on.
 
 mod audience;
@@ -21,7 +22,9 @@ mod fleet;
 pub mod handover;
 mod launcher;
 mod lending;
+mod metrics;
 mod offspring;
+mod replaced;
 mod report;
 mod respawn;
 mod rollout;

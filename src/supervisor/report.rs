@@ -1,7 +1,7 @@
 //! How the instance is, put together from the fleet, the processes and the shared memory. Asks no worker.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{fleet::Fleet, slot::Life, spawn::Process};
 use crate::{
-    admin::{LastReload, Rate, Status, Totals, WorkerState, WorkerStatus},
+    admin::{LastReload, Rate, Status, Totals, Traffic, WorkerState, WorkerStatus},
     shared_memory::{Seat, Segment},
     telemetry::memory,
 };
@@ -23,22 +23,29 @@ pub(super) struct Running {
     /// None while nobody attends to it.
     pub(super) process: Option<Process>,
     pub(super) seat: Seat,
+    pub(super) slot: usize,
     generation: u64,
     before: Totals,
     rate: Rate,
 }
 
 impl Running {
-    pub(super) fn new(process: Process, seat: Seat, generation: u64) -> Self {
+    pub(super) fn new(process: Process, seat: Seat, slot: usize, generation: u64) -> Self {
         let before = Totals::of([seat.counters()]);
         let rate = Rate::new(Instant::now(), before.requests_total);
-        Self { process: Some(process), seat, generation, before, rate }
+        Self { process: Some(process), seat, slot, generation, before, rate }
     }
 
     /// A process that was there before this launcher.
-    pub(super) fn inherit(process: Process, seat: Seat, generation: u64, before: Totals) -> Self {
+    pub(super) fn inherit(
+        process: Process,
+        seat: Seat,
+        slot: usize,
+        generation: u64,
+        before: Totals,
+    ) -> Self {
         let rate = Rate::new(Instant::now(), Totals::of([seat.counters()]).requests_total);
-        Self { process: Some(process), seat, generation, before, rate }
+        Self { process: Some(process), seat, slot, generation, before, rate }
     }
 
     /// Of the configuration that it uses.
@@ -49,6 +56,11 @@ impl Running {
     /// What was in its seat before it came.
     pub(super) fn before(&self) -> &Totals {
         &self.before
+    }
+
+    /// Requests that it has answered.
+    fn requests(&self) -> u64 {
+        Totals::of([self.seat.counters()]).requests_total.saturating_sub(self.before.requests_total)
     }
 
     /// It uses this generation of the configuration now.
@@ -65,6 +77,8 @@ pub(super) struct Reporter {
     rate: Rate,
     /// Seats that were ever taken: the first ones. The others are not looked at, so that they cost no memory.
     seats: usize,
+    /// Requests that workers have answered which are gone, by slot.
+    answered: Vec<u64>,
 }
 
 /// What a reporter remembers.
@@ -72,6 +86,7 @@ pub(super) struct Reporter {
 pub(super) struct ReporterEstate {
     age_ms: u64,
     seats: usize,
+    answered: Vec<u64>,
 }
 
 /// What a report needs to know beside the fleet and its processes.
@@ -86,17 +101,22 @@ pub(super) struct Circumstances<'a> {
 
 impl Reporter {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, looked: now, rate: Rate::new(now, 0), seats: 0 }
+        Self { began: now, looked: now, rate: Rate::new(now, 0), seats: 0, answered: Vec::new() }
     }
 
     pub(super) fn leave(&self, now: Instant) -> ReporterEstate {
-        ReporterEstate { age_ms: millis(now.duration_since(self.began)), seats: self.seats }
+        ReporterEstate {
+            age_ms: millis(now.duration_since(self.began)),
+            seats: self.seats,
+            answered: self.answered.clone(),
+        }
     }
 
     /// A reporter of an instance that has lived for a while.
     pub(super) fn inherit(estate: &ReporterEstate, now: Instant, segment: &Segment) -> Self {
         let began = now.checked_sub(Duration::from_millis(estate.age_ms)).unwrap_or(now);
-        let mut reporter = Self { began, seats: estate.seats, ..Self::new(now) };
+        let answered = estate.answered.clone();
+        let mut reporter = Self { began, seats: estate.seats, answered, ..Self::new(now) };
         reporter.rate = Rate::new(now, reporter.whole(segment).requests_total);
         reporter
     }
@@ -104,6 +124,32 @@ impl Reporter {
     /// Somebody has taken the seat with this number.
     pub(super) fn seated(&mut self, seat: usize) {
         self.seats = self.seats.max(seat + 1);
+    }
+
+    /// A worker is gone: its requests stay with its slot.
+    pub(super) fn left(&mut self, running: &Running) {
+        *self.answered_in(running.slot) += running.requests();
+    }
+
+    fn answered_in(&mut self, slot: usize) -> &mut u64 {
+        if self.answered.len() <= slot {
+            self.answered.resize(slot + 1, 0);
+        }
+        &mut self.answered[slot]
+    }
+
+    /// How many requests each slot's workers have answered, one after the other.
+    pub(super) fn requests(&self, running: &HashMap<Life, Running>) -> Vec<(usize, u64)> {
+        let mut requests: BTreeMap<_, _> = self.answered.iter().copied().enumerate().collect();
+        for running in running.values() {
+            *requests.entry(running.slot).or_default() += running.requests();
+        }
+        requests.into_iter().collect()
+    }
+
+    /// All seats that were ever taken.
+    pub(super) fn seats(&self, segment: &Segment) -> Vec<Seat> {
+        (0..self.seats).filter_map(|index| segment.seat(index)).collect()
     }
 
     /// Looks at the numbers, if it is time to.
@@ -177,13 +223,14 @@ impl Reporter {
             memory_bytes: memory::resident(std::process::id()),
             workers,
             totals: Totals { restarts: fleet.restarts(), requests_per_second, ..whole },
+            traffic: Traffic::of(self.seats(circumstances.segment).iter().map(Seat::counters))
+                .with_refusals(circumstances.segment),
         }
     }
 
     /// The sums over all seats: what the dead have done is in them.
     fn whole(&self, segment: &Segment) -> Totals {
-        let seats: Vec<_> = (0..self.seats).filter_map(|index| segment.seat(index)).collect();
-        Totals::of(seats.iter().map(Seat::counters))
+        Totals::of(self.seats(segment).iter().map(Seat::counters))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    admin::{self, Server, SocketFile},
+    admin::{self, Doors, Server},
     config::{Loaded, Problems},
     control::{
         notify::Notifier,
@@ -62,7 +62,7 @@ pub enum Start {
         /// The listening sockets, one a slot.
         sockets: Sockets,
         /// Where operators ask.
-        socket: Option<SocketFile>,
+        doors: Doors,
     },
     /// With everybody who was there, in the place of an older launcher.
     Inherited(Box<Estate>),
@@ -84,8 +84,8 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
     signals::release()?;
     let (desk, mut asks) = admin::desk();
     let (events, mut told) = unbounded_channel();
-    let (mut launcher, socket) = Launcher::new(instance, events)?;
-    let mut server = socket.map(|socket| Server::start(socket, desk.clone())).transpose()?;
+    let (mut launcher, doors) = Launcher::new(instance, events)?;
+    let server = Server::start(doors, &desk)?;
     launcher.begin();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +106,7 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
                 launcher.obey(signal);
             }
             if launcher.may_hand_over() {
-                launcher.hand_over(&mut told, server.as_ref()).await;
+                launcher.hand_over(&mut told, &server).await;
             }
             signals::release()?;
         }
@@ -116,9 +116,7 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
     };
     let cut = launcher.fleet.cut();
     launcher.audience.ended(cut);
-    if let Some(server) = server.take() {
-        server.finish(FAREWELL).await;
-    }
+    server.finish(FAREWELL).await;
     tracing::info!(cut, "stopped");
     Ok(ending)
 }

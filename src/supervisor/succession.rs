@@ -24,7 +24,7 @@ use super::{
     spawn::{Process, Released},
 };
 use crate::{
-    admin::{Outcome, Server},
+    admin::{Network, Outcome, Server, SocketFile},
     config::{
         Loaded, Problems,
         change::{self, Change},
@@ -116,16 +116,14 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
 
     /// Puts the new binary in the place of this one. Returns when that is not possible, or not yet. Signals have to be
     /// held ([`crate::control::signals::hold`]), so that none is lost with this program.
-    pub(super) async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, server: Option<&Server>) {
+    pub(super) async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, server: &Server) {
         let Succession::Due(answers) = mem::take(&mut self.succession) else { return };
         // Whoever waits is sent to ask the successor.
         let number = self.audience.reloads() + 1;
         for answer in answers.into_iter().flatten() {
             let _ = answer.send(Outcome::Continues(number));
         }
-        if let Some(server) = server {
-            server.rest(FAREWELL).await;
-        }
+        server.rest(FAREWELL).await;
         while let Ok(event) = told.try_recv() {
             self.hear(event);
         }
@@ -176,10 +174,13 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     }
 
     /// Executes the new binary. Returns only when that fails.
-    fn execute(&self, released: &[(Life, Released)], server: Option<&Server>) -> io::Error {
-        let admin = match server.map(|server| server.socket().listener()).transpose() {
-            Ok(admin) => admin,
-            Err(error) => return error,
+    fn execute(&self, released: &[(Life, Released)], server: &Server) -> io::Error {
+        let doors = server.doors();
+        let socket = doors.socket.as_ref().map(SocketFile::listener).transpose();
+        let network = doors.network.as_ref().map(Network::listener).transpose();
+        let (admin, network) = match (socket, network) {
+            (Ok(admin), Ok(network)) => (admin, network),
+            (Err(error), _) | (_, Err(error)) => return error,
         };
         let workers = released.iter().filter_map(|(life, worker)| {
             let running = self.processes.get(life)?;
@@ -189,6 +190,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
                 channel: handover::number(&worker.channel),
                 received: worker.channel.received().to_vec(),
                 seat: running.seat.index(),
+                slot: running.slot,
                 generation: running.generation(),
                 before: *running.before(),
             })
@@ -198,12 +200,14 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let will = Will {
             version: handover::version(),
             configuration: self.configuration.clone(),
+            log_level: self.diagnostics.wished_level(),
             process_count: self.loaded.settings.runtime.process_count.get(),
             addresses: self.sockets.addresses().to_vec(),
             are_shared: self.sockets.are_shared(),
             sockets: sockets.iter().map(|sockets| sockets.iter().map(handover::number).collect()).collect(),
             memory: handover::number(&self.memory),
             admin: admin.as_ref().map(handover::number),
+            network: network.as_ref().map(handover::number),
             fleet: self.fleet.leave(now),
             audience: self.audience.leave(),
             reporter: self.reporter.leave(now),
@@ -212,6 +216,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let mut kept = vec![self.memory.as_fd()];
         kept.extend(sockets.iter().flatten().map(AsFd::as_fd));
         kept.extend(admin.iter().map(AsFd::as_fd));
+        kept.extend(network.iter().map(AsFd::as_fd));
         kept.extend(released.iter().map(|(_, worker)| worker.channel.as_fd()));
         tracing::info!(workers = will.workers.len(), "the new binary takes over");
         let execute = || -> io::Result<()> {

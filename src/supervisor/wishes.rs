@@ -10,12 +10,12 @@ use super::{
     launcher::{Launcher, jitter},
 };
 use crate::{
-    admin::{self, Ask, Outcome},
+    admin::{self, Ask, LevelWish, Outcome},
     config::{
         Loaded, Problems,
         change::{self, Change},
     },
-    control::{Configuration, signals::Signal},
+    control::{Configuration, Order, signals::Signal},
 };
 
 /// What is asked for beside another configuration.
@@ -32,17 +32,25 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
     pub(super) fn answer(&mut self, ask: Ask) {
         let (command, answer) = match ask {
             Ask::Command(command, answer) => (command, answer),
+            Ask::Metrics(exposition, answer) => {
+                let _ = answer.send(self.metrics(exposition));
+                return;
+            }
             Ask::Status(answer) => {
                 // Nobody may wait any more.
                 let _ = answer.send(self.status());
                 return;
             }
         };
-        if self.fleet.is_ending() && command != admin::Command::Stop {
+        let is_welcome = matches!(command, admin::Command::Stop | admin::Command::LogLevel(_));
+        if self.fleet.is_ending() && !is_welcome {
             let _ = answer.send(Outcome::Failed("the instance is stopping".into()));
             return;
         }
         match command {
+            admin::Command::LogLevel(wish) => {
+                let _ = answer.send(self.log_level(&wish));
+            }
             admin::Command::Reload => self.reload(Renewal::Changes, Some(answer)),
             admin::Command::ReopenLogs => {
                 let _ = answer.send(match self.reopen_logs() {
@@ -93,6 +101,17 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             }
         };
         self.hear(Event::Command(command));
+    }
+
+    /// Has every process log at another level, those that are still to come as well.
+    fn log_level(&self, wish: &LevelWish) -> Outcome {
+        let outcome = wish.carry_out(&self.diagnostics);
+        if let Outcome::Done(_) = outcome {
+            for life in self.processes.keys() {
+                self.tell(*life, Order::LogLevel(self.diagnostics.wished_level()));
+            }
+        }
+        outcome
     }
 
     fn reopen_logs(&mut self) -> io::Result<()> {

@@ -7,7 +7,7 @@
 use std::{
     io::{self, Stdout},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,9 +15,13 @@ use super::{
     access_format::Format,
     access_record::AccessRecord,
     log_file::{LogFile, Unwritten, WholeLines},
+    sample::Sample,
     spool::{Sink, Spool},
 };
-use crate::config::settings::{AccessLogSettings, AccessLogTarget};
+use crate::{
+    config::settings::{AccessLogFormat, AccessLogSettings, AccessLogTarget, QueryLogging},
+    shared_memory::Seat,
+};
 
 /// How long lines are let gather.
 const GATHER: Duration = Duration::from_millis(50);
@@ -33,57 +37,63 @@ const PIPE_BUF: usize = 4096;
 pub struct AccessLog {
     spool: Option<Arc<Spool>>,
     format: Format,
+    sample: Sample,
+    /// Where lost lines are counted.
+    seat: Option<Seat>,
 }
 
 impl AccessLog {
-    /// Opens the log and starts its writer.
+    /// Opens the log and starts its writer. Lines that are lost are counted in `seat`.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened or the thread cannot be started.
-    pub fn open(settings: &AccessLogSettings, format: Format) -> io::Result<Self> {
-        match &settings.file {
-            AccessLogTarget::Off => Ok(Self::off()),
-            AccessLogTarget::Stdout => {
-                Self::start(Output::Stdout(WholeLines::new(io::stdout(), PIPE_BUF)), format)
-            }
-            AccessLogTarget::File(path) => Self::start(Output::File(LogFile::open(path)?), format),
-        }
+    pub fn open(settings: &AccessLogSettings, seat: Option<Seat>) -> io::Result<Self> {
+        let output = match &settings.file {
+            AccessLogTarget::Off => return Ok(Self::off()),
+            AccessLogTarget::Stdout => Output::Stdout(WholeLines::new(io::stdout(), PIPE_BUF)),
+            AccessLogTarget::File(path) => Output::File(LogFile::open(path)?),
+        };
+        let watched = Watched { output, is_failing: false, seat: seat.clone() };
+        let spool = Arc::new(Spool::start("access-log", GATHER, watched)?);
+        Ok(Self {
+            spool: Some(spool),
+            format: settings.format.into(),
+            sample: Sample::new(settings.sample),
+            seat,
+        })
     }
 
     /// A log that is not written.
     #[must_use]
     pub fn off() -> Self {
-        Self { spool: None, format: Format::Json }
+        Self { spool: None, format: Format::Json, sample: Sample::All, seat: None }
     }
 
-    /// A log of JSON in a file.
+    /// A log of JSON in a file, every record of it.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
     pub fn to_file(path: &Path) -> io::Result<Self> {
-        Self::start(Output::File(LogFile::open(path)?), Format::Json)
-    }
-
-    /// A log of JSON on standard output.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::open`].
-    pub fn to_stdout() -> io::Result<Self> {
-        Self::start(Output::Stdout(WholeLines::new(io::stdout(), PIPE_BUF)), Format::Json)
-    }
-
-    fn start(output: Output, format: Format) -> io::Result<Self> {
-        let spool = Spool::start("access-log", GATHER, Watched { output, is_failing: false })?;
-        Ok(Self { spool: Some(Arc::new(spool)), format })
+        let settings = AccessLogSettings {
+            file: AccessLogTarget::File(path.to_owned()),
+            format: AccessLogFormat::Json,
+            tunnel_interval: None,
+            sample: 1.0,
+            query: QueryLogging::Redact,
+        };
+        Self::open(&settings, None)
     }
 
     /// Adds a record. Never waits for the disk.
     pub fn write(&self, record: &AccessRecord<'_>) {
-        if let Some(spool) = &self.spool {
-            spool.push(|lines| self.format.append(record, lines));
+        let Some(spool) = &self.spool else { return };
+        if record.is_success() && !self.sample.takes() {
+            return;
+        }
+        if !spool.push(|lines| self.format.append(record, lines)) {
+            count(self.seat.as_ref(), 1);
         }
     }
 
@@ -116,10 +126,28 @@ enum Output {
     Stdout(WholeLines<Stdout>),
 }
 
-/// An output that says when it begins to fail, and when it is well again.
+/// An output that says when it begins to fail, and when it is well again, and counts what it loses.
 struct Watched {
     output: Output,
     is_failing: bool,
+    seat: Option<Seat>,
+}
+
+fn count(seat: Option<&Seat>, lost: u64) {
+    if let Some(seat) = seat {
+        seat.counters().access_log_dropped.fetch_add(lost, Ordering::Relaxed);
+    }
+}
+
+impl From<AccessLogFormat> for Format {
+    fn from(format: AccessLogFormat) -> Self {
+        match format {
+            AccessLogFormat::Combined => Self::Combined,
+            AccessLogFormat::Common => Self::Common,
+            AccessLogFormat::Json => Self::Json,
+            AccessLogFormat::Squid => Self::Squid,
+        }
+    }
 }
 
 impl Sink for Watched {
@@ -128,6 +156,9 @@ impl Sink for Watched {
             Output::File(file) => file.append(lines),
             Output::Stdout(stdout) => stdout.append(lines),
         };
+        if let Err(lost) = &result {
+            count(self.seat.as_ref(), lost.lines);
+        }
         match &result {
             Ok(()) if self.is_failing => tracing::info!("access log is written again"),
             Err(error) if !self.is_failing => {
@@ -179,6 +210,7 @@ mod tests {
             connect: None,
             first_byte: None,
             duration: Duration::ZERO,
+            traceparent: None,
             close: "complete",
         }
     }
@@ -196,14 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_off_costs_nothing() {
-        let log = AccessLog::open(
-            &AccessLogSettings {
-                file: AccessLogTarget::Off,
-                query: crate::config::settings::QueryLogging::Redact,
-            },
-            Format::Json,
-        )
-        .unwrap();
+        let log = AccessLog::off();
         log.write(&record(&1));
         log.flush();
         log.reopen().unwrap();
@@ -250,11 +275,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_counted() {
-        let log = AccessLog::to_file(Path::new("/dev/full")).unwrap();
+        let seat = crate::shared_memory::Segment::private(1).unwrap().seat(0).unwrap();
+        let settings = AccessLogSettings {
+            file: AccessLogTarget::File("/dev/full".into()),
+            format: AccessLogFormat::Squid,
+            tunnel_interval: None,
+            sample: 1.0,
+            query: QueryLogging::Keep,
+        };
+        let log = AccessLog::open(&settings, Some(seat.clone())).unwrap();
         for id in 0..100 {
             log.write(&record(&id));
         }
         log.flush();
         assert_eq!(log.dropped(), 100);
+        assert_eq!(seat.counters().access_log_dropped.load(Ordering::Relaxed), 100, "whoever asks, at once");
     }
 }

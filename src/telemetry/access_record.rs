@@ -22,7 +22,7 @@ pub struct AccessRecord<'a> {
     /// The method, where there was one to be understood.
     pub method: Option<&'a str>,
     /// `http`, `https`; none for a tunnel.
-    pub scheme: Option<&'a str>,
+    pub scheme: Option<&'static str>,
     /// The host that was asked for.
     pub host: Option<&'a dyn fmt::Display>,
     /// The port that was asked for.
@@ -32,11 +32,11 @@ pub struct AccessRecord<'a> {
     /// Whether the query is shown.
     pub keep_query: bool,
     /// `HTTP/1.0` or `HTTP/1.1`.
-    pub proto: &'a str,
+    pub proto: &'static str,
     /// What the client was answered, where it was.
     pub status: Option<u16>,
     /// What went wrong (RFC 9209).
-    pub error: Option<&'a str>,
+    pub error: Option<&'static str>,
     /// The rule that decided.
     pub rule: Option<&'a str>,
     /// The way that was taken.
@@ -57,8 +57,18 @@ pub struct AccessRecord<'a> {
     pub first_byte: Option<Duration>,
     /// From first to last.
     pub duration: Duration,
+    /// The trace that the client says it belongs to; none where it says none.
+    pub traceparent: Option<&'a str>,
     /// How it ended.
-    pub close: &'a str,
+    pub close: &'static str,
+}
+
+impl AccessRecord<'_> {
+    /// Whether nothing went wrong, whosever fault it would have been.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.error.is_none() && self.status.is_some_and(|status| status < 400)
+    }
 }
 
 impl fmt::Debug for AccessRecord<'_> {

@@ -4,7 +4,11 @@
 //! be told apart. An event waits until its line is in the file, so that what a dying process said is there; but a file
 //! system that hangs or a stderr that nobody reads is waited for once, a tenth of a second, and then costs lines.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
@@ -54,9 +58,19 @@ pub enum DiagnosticsError {
 /// The diagnostics of this process. Dropping it changes nothing: they are written until the process ends.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
-    level: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<EnvFilter, Registry>,
+    levels: Arc<Mutex<Levels>>,
     target: Arc<ArcSwap<Target>>,
     worker: Option<usize>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+struct Levels {
+    /// By the configuration.
+    configured: String,
+    /// By an operator, until something else is.
+    wished: Option<String>,
 }
 
 /// Where lines go, and in which form.
@@ -79,19 +93,21 @@ pub fn init(
     level: &str,
     worker: Option<usize>,
 ) -> Result<Diagnostics, DiagnosticsError> {
+    let levels = Arc::new(Mutex::new(Levels { configured: level.to_owned(), wished: None }));
     let filter = filter(level)?;
     let target = Arc::new(ArcSwap::from_pointee(Target::new(settings, worker)?));
-    let (filter, level) = reload::Layer::new(filter);
+    let (layer, filter) = reload::Layer::new(filter);
     tracing_subscriber::registry()
-        .with(filter)
+        .with(layer)
         .with(InForce(Arc::clone(&target)))
         .try_init()
         .map_err(|_| DiagnosticsError::Twice)?;
-    Ok(Diagnostics { level, target, worker })
+    Ok(Diagnostics { filter, levels, target, worker })
 }
 
 impl Diagnostics {
-    /// Changes what is written, where to and in which form, at once.
+    /// Changes what is written, where to and in which form, at once. What an operator has wished ends with a configuration of
+    /// another level.
     ///
     /// # Errors
     ///
@@ -99,9 +115,50 @@ impl Diagnostics {
     pub fn replace(&self, settings: &LoggingSettings, level: &str) -> Result<(), DiagnosticsError> {
         let (target, filter) = (Target::new(settings, self.worker)?, filter(level)?);
         self.target.store(Arc::new(target));
-        // It fails only when the subscriber is gone, and then nothing is written anyway.
-        let _ = self.level.reload(filter);
+        let mut levels = self.levels();
+        if levels.configured != level {
+            *levels = Levels { configured: level.to_owned(), wished: None };
+            drop(levels);
+            self.use_filter(filter);
+        }
         Ok(())
+    }
+
+    /// Changes what is written, until the next start or a configuration of another level; none = what the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// [`DiagnosticsError::Level`]; then nothing is changed.
+    pub fn wish_level(&self, level: Option<&str>) -> Result<(), DiagnosticsError> {
+        let filter = filter(level.unwrap_or(&self.levels().configured))?;
+        self.levels().wished = level.map(str::to_owned);
+        self.use_filter(filter);
+        Ok(())
+    }
+
+    /// What an operator has wished.
+    #[must_use]
+    pub fn wished_level(&self) -> Option<String> {
+        self.levels().wished.clone()
+    }
+
+    /// What is in force, in words.
+    #[must_use]
+    pub fn level(&self) -> String {
+        let Levels { configured, wished } = &*self.levels();
+        match wished {
+            Some(wished) => format!("{wished} (the configuration says {configured})"),
+            None => configured.clone(),
+        }
+    }
+
+    fn levels(&self) -> MutexGuard<'_, Levels> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn use_filter(&self, filter: EnvFilter) {
+        // It fails only when the subscriber is gone, and then nothing is written anyway.
+        let _ = self.filter.reload(filter);
     }
 
     /// Opens the file again, after it was moved away. Waits a second at most.
@@ -184,7 +241,7 @@ mod tests {
             ("hyper=off", vec![]),
             ("warn", vec!["hyper warn"]),
         ] {
-            let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let seen = Arc::new(Mutex::new(Vec::new()));
             let keep = Arc::clone(&seen);
             let keeper = tracing_subscriber::fmt::layer()
                 .without_time()
@@ -210,7 +267,7 @@ mod tests {
         }
     }
 
-    struct Keep(Arc<std::sync::Mutex<Vec<u8>>>);
+    struct Keep(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Keep {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

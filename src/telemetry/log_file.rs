@@ -105,7 +105,19 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory).map_err(named)?;
     }
-    OpenOptions::new().append(true).create(true).open(path).map_err(named)
+    // A pipe that nobody reads can only be opened by who could read it as well, and then it waits for its next reader.
+    let is_pipe = fs::metadata(path).is_ok_and(|there| is_pipe(&there));
+    OpenOptions::new().append(true).read(is_pipe).create(true).open(path).map_err(named)
+}
+
+#[cfg(unix)]
+fn is_pipe(there: &fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &fs::Metadata) -> bool {
+    false
 }
 
 /// As many whole lines as fit into `size` bytes; one, however long, when none does.

@@ -3,8 +3,6 @@
 //! Asks no worker: a scrape reads memory. Counters of seats whose workers are gone are summed like the others, so a sum
 //! never falls. Invariant: no label takes a value that a client chooses, so the number of series is fixed by the program
 //! and its configuration.
-//!
-//! Not here yet, for nothing counts them: `upstream_connections`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -114,6 +112,12 @@ fn connections(page: &mut Page, counters: &[&Counters]) {
 }
 
 fn upstream(page: &mut Page, counters: &[&Counters]) {
+    let active = level(counters, |counters| &counters.upstream_active);
+    let idle = level(counters, |counters| &counters.upstream_idle);
+    let help = "Connections to origins that carry a request, and that are kept for the next; tunnels are not among them.";
+    page.family(metric::UPSTREAM_CONNECTIONS, Kind::Gauge, help)
+        .sample(&[("state", "active")], active)
+        .sample(&[("state", "idle")], idle);
     page.family(metric::UPSTREAM_CONNECTS, Kind::Counter, "Attempts to connect to origins.")
         .sample(&[("result", "success")], total(counters, |counters| &counters.upstream_connects))
         .sample(&[("result", "failure")], total(counters, |counters| &counters.upstream_connect_failures));

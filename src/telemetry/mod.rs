@@ -22,4 +22,5 @@ pub mod metrics;
 pub mod names;
 pub mod process;
 pub mod prometheus;
+mod sample;
 mod spool;

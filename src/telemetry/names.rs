@@ -210,6 +210,8 @@ pub mod metric {
     pub const TUNNELS_ACTIVE: &str = "forward_proxy_tunnels_active";
     /// Tunnels that were opened.
     pub const TUNNELS: &str = "forward_proxy_tunnels_total";
+    /// Connections to origins, by state.
+    pub const UPSTREAM_CONNECTIONS: &str = "forward_proxy_upstream_connections";
     /// Attempts to connect to origins, by result.
     pub const UPSTREAM_CONNECTS: &str = "forward_proxy_upstream_connects_total";
     /// Requests that went out again.

@@ -124,8 +124,8 @@ impl Spool {
         Ok(Self { shared, turn: Mutex::default() })
     }
 
-    /// Adds the line that `format` appends. Where memory is full of lines, it is dropped and counted.
-    pub(super) fn push(&self, format: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds the line that `format` appends; whether it was added. Where memory is full of lines, it is dropped and counted.
+    pub(super) fn push(&self, format: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.shared.state();
         let before = state.lines.len();
         if before < MAX_PENDING {
@@ -136,7 +136,7 @@ impl Spool {
             state.lines.truncate(before);
             drop(state);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         }
         state.added += (after - before) as u64;
         // A wake-up is a system call: one for the first line, one when there are very many.
@@ -150,6 +150,7 @@ impl Spool {
             drop(state);
             self.shared.wake.notify_one();
         }
+        true
     }
 
     /// Waits until all that was added before is written or lost; whether it was in time.

@@ -20,9 +20,10 @@ use crate::{
         response_head::{check_beginning, check_size},
     },
     net::{authority::Authority, dial::Dialled, inbox::Inbox},
+    shared_memory::Seat,
 };
 
-use super::error::UpstreamError;
+use super::{error::UpstreamError, place::Place};
 
 /// A connection to an origin that is open and not in use by anybody else.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Connection {
     inbox: Inbox,
     origin: Arc<Authority>,
     peer: SocketAddr,
+    pub(super) place: Place,
     /// It was in the pool: the origin may have closed it at any time.
     pub(super) reused: bool,
     /// How far the inbox was searched for the end of a head.
@@ -48,14 +50,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that was just dialled.
+    /// A connection that was just dialled. It is counted in `seat` as long as it lives.
     #[must_use]
-    pub fn new(dialled: Dialled, origin: Arc<Authority>) -> Self {
+    pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Self {
         Self {
             stream: Some(dialled.stream),
             inbox: Inbox::new(),
             origin,
             peer: dialled.peer,
+            place: Place::in_use(seat),
             reused: false,
             searched: 0,
             has_answered: false,
@@ -156,6 +159,7 @@ impl Connection {
         self.is_kept = false;
         self.has_answered = false;
         self.is_in_midst = true;
+        self.place.change(false);
     }
 
     /// The socket, and what was read from it and belongs to no response.

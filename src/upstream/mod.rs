@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod error;
+mod place;
 mod pool;
 pub mod retry;
 

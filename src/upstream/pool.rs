@@ -104,6 +104,7 @@ impl Pool {
         }
         let was_empty = idle.total == 0;
         idle.total += 1;
+        connection.place.change(true);
         let kept = idle.origins.entry(Arc::clone(connection.origin())).or_default();
         let surplus = (kept.len() >= limits.max_idle_per_host).then(|| kept.remove(0));
         kept.push(connection);

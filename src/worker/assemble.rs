@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    config::settings::{self, AccessLogTarget, Mode, Settings, Via},
+    config::settings::{self, Mode, Settings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
@@ -42,33 +42,36 @@ pub enum AssembleError {
     Resolver(#[from] ResolverError),
 }
 
-/// A proxy and how its connections are served.
-pub(super) struct Assembled {
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) connections: ConnectionOptions,
+/// A proxy and how its connections are served: what [`accept`](crate::server::accept::accept) needs besides a socket.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The service.
+    pub proxy: Arc<Proxy>,
+    /// How it is served.
+    pub connections: ConnectionOptions,
 }
 
-/// Builds the proxy that listens on `listeners`.
-pub(super) fn assemble(
+/// Builds the proxy that listens on `listeners` and counts in `seat`. Inside a runtime, which it uses for name resolution.
+///
+/// # Errors
+///
+/// When the access log cannot be written, or names cannot be resolved.
+pub fn assemble(
     settings: &Settings,
     listeners: &[SocketAddr],
     seat: Seat,
     worker: Option<usize>,
 ) -> Result<Assembled, AssembleError> {
-    let account = Account::new(seat, access_log(settings)?, worker, &settings.limits);
+    let log = access_log(settings, &seat)?;
+    let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
 }
 
-pub(super) fn access_log(settings: &Settings) -> Result<AccessLog, AssembleError> {
-    match &settings.access_log.file {
-        AccessLogTarget::Off => Ok(AccessLog::off()),
-        AccessLogTarget::Stdout => AccessLog::to_stdout(),
-        AccessLogTarget::File(path) => AccessLog::to_file(path),
-    }
-    .map_err(AssembleError::AccessLog)
+pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, AssembleError> {
+    AccessLog::open(&settings.access_log, Some(seat.clone())).map_err(AssembleError::AccessLog)
 }
 
 /// What outlives a reload that changes nothing about it, from the configuration that was in force and what it had, or else new.

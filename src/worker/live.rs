@@ -77,8 +77,9 @@ impl InForce {
             let seat = self.proxy.account().seat();
             let kept = keep(settings, seat, Some((old, self.proxy.kept())))?;
             let built = live(settings, &self.listeners, seat, kept)?;
-            let other_log = old.access_log.file != settings.access_log.file;
-            let log = other_log.then(|| access_log(settings)).transpose()?;
+            let (log, other) = (&old.access_log, &settings.access_log);
+            let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
+            let log = is_other.then(|| access_log(settings, seat)).transpose()?;
             if old.logging != settings.logging || old.log_level != settings.log_level {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;
             }
@@ -95,14 +96,18 @@ impl InForce {
         Ok(keys)
     }
 
-    /// Opens the log files again.
+    /// Opens the log files again. Inside a runtime.
     pub(super) fn reopen_logs(&self) {
-        if let Err(error) = self.diagnostics.reopen() {
-            tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
-        }
-        if let Err(error) = self.proxy.account().log().reopen() {
-            tracing::error!(%error, "access_log.file cannot be opened again: the old one is still written");
-        }
-        tracing::info!("log files reopened");
+        let (diagnostics, log) = (self.diagnostics.clone(), self.proxy.account().log());
+        // A file system that hangs is waited for, but not by those who serve.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = diagnostics.reopen() {
+                tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
+            }
+            if let Err(error) = log.reopen() {
+                tracing::error!(%error, "access_log.file cannot be opened again: the old one is still written");
+            }
+            tracing::info!("log files reopened");
+        });
     }
 }

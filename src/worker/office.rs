@@ -12,13 +12,19 @@ use tokio::{
 
 use crate::{
     admin::{
-        Ask, Asks, Command, LastReload, Outcome, Rate, Server, SocketFile, Status, Totals, WorkerState,
+        Ask, Asks, Command, Doors, LastReload, Outcome, Rate, Server, Status, Totals, Traffic, WorkerState,
         WorkerStatus, desk,
     },
     config::settings::Mode,
     control::{notify::Notifier, signals::Signal},
     shared_memory::Seat,
-    telemetry::memory,
+    telemetry::{
+        diagnostics::Diagnostics,
+        memory,
+        metrics::{self, Instance},
+        process::Processes,
+        prometheus::Exposition,
+    },
 };
 
 /// How long an operator's answers may still be written when everything else has ended.
@@ -33,6 +39,7 @@ pub(super) struct Facts {
     pub(super) mode: Mode,
     pub(super) listeners: Vec<SocketAddr>,
     pub(super) seat: Seat,
+    pub(super) diagnostics: Diagnostics,
     pub(super) shutdown_timeout: Duration,
 }
 
@@ -62,17 +69,13 @@ impl Office {
     /// # Errors
     ///
     /// The operating system's.
-    pub(super) fn open(
-        facts: Facts,
-        socket: Option<SocketFile>,
-        notifier: Notifier,
-    ) -> std::io::Result<Self> {
+    pub(super) fn open(facts: Facts, doors: Doors, notifier: Notifier) -> std::io::Result<Self> {
         let (desk, asks) = desk();
         let now = Instant::now();
         Ok(Self {
             facts,
             asks,
-            server: socket.map(|socket| Server::start(socket, desk)).transpose()?,
+            server: Some(Server::start(doors, &desk)?),
             watchdog: notifier.watchdog().map(interval),
             notifier,
             began: now,
@@ -111,6 +114,10 @@ impl Office {
     fn receive(&mut self, ask: Ask) -> Option<Signal> {
         let (command, answer) = match ask {
             Ask::Command(command, answer) => (command, answer),
+            Ask::Metrics(exposition, answer) => {
+                let _ = answer.send(self.metrics(exposition));
+                return None;
+            }
             Ask::Status(answer) => {
                 // Nobody may wait any more.
                 let _ = answer.send(self.status());
@@ -118,6 +125,7 @@ impl Office {
             }
         };
         let outcome = match command {
+            Command::LogLevel(wish) => wish.carry_out(&self.facts.diagnostics),
             Command::Reload if self.is_stopping => Outcome::Failed("the instance is stopping".into()),
             Command::Reload => {
                 self.reload = Some(answer);
@@ -183,6 +191,27 @@ impl Office {
         Totals::of([self.facts.seat.counters()])
     }
 
+    fn state(&self) -> WorkerState {
+        if self.is_stopping { WorkerState::Draining } else { WorkerState::Ready }
+    }
+
+    fn metrics(&self, exposition: Exposition) -> String {
+        let counters = self.facts.seat.counters();
+        let workers = WorkerState::ALL.map(|state| (state.name(), u64::from(state == self.state())));
+        let instance = Instance {
+            version: env!("CARGO_PKG_VERSION"),
+            generation: self.generation,
+            last_reload_successful: self.last_reload.as_ref().is_none_or(|reload| reload.successful),
+            workers: &workers,
+            // Nobody replaces the only process.
+            restarts: &[],
+            requests: &[(0, self.totals().requests_total)],
+            segment: self.facts.seat.segment(),
+            processes: Processes::of(std::process::id(), []),
+        };
+        metrics::page(&[counters], &instance, exposition)
+    }
+
     fn status(&mut self) -> Status {
         let now = Instant::now();
         let totals = self.totals();
@@ -194,7 +223,7 @@ impl Office {
             index: 0,
             pid: Some(pid),
             generation: self.generation,
-            state: if self.is_stopping { WorkerState::Draining } else { WorkerState::Ready },
+            state: self.state(),
             uptime_ms,
             restarts: 0,
             connections_active: totals.connections_active,
@@ -224,6 +253,7 @@ impl Office {
             memory_bytes: 0,
             workers: vec![worker],
             totals: Totals { requests_per_second, ..totals },
+            traffic: Traffic::of([self.facts.seat.counters()]).with_refusals(self.facts.seat.segment()),
         }
     }
 }

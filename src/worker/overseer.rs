@@ -129,9 +129,11 @@ mod launcher {
         Configuration, Order, Report,
         channel::{Channel, Receiver, Sender},
     };
+    use crate::telemetry::diagnostics::Diagnostics;
 
     /// A worker's launcher, at the other end of the channel.
     pub(in crate::worker) struct Launcher<L> {
+        diagnostics: Diagnostics,
         orders: Receiver,
         reports: Sender,
         /// A terminal sends INT to a whole group: the launcher passes on what it means, and the worker waits for that.
@@ -144,9 +146,21 @@ mod launcher {
 
     impl<L> Launcher<L> {
         /// Inside a runtime.
-        pub(in crate::worker) fn new(channel: Channel, load: L) -> io::Result<Self> {
+        pub(in crate::worker) fn new(
+            channel: Channel,
+            diagnostics: Diagnostics,
+            load: L,
+        ) -> io::Result<Self> {
             let (orders, reports) = channel.split()?;
-            Ok(Self { orders, reports, signals: Signals::new()?, load, generation: 0, is_gone: false })
+            Ok(Self {
+                diagnostics,
+                orders,
+                reports,
+                signals: Signals::new()?,
+                load,
+                generation: 0,
+                is_gone: false,
+            })
         }
 
         /// A launcher that is gone is noticed by `next`.
@@ -186,6 +200,12 @@ mod launcher {
                     }
                     // A wish is answered before the next order is read, so the answer tells that this process moves.
                     Some(Order::Ping) => self.tell(&Report::Pong).await,
+                    Some(Order::LogLevel(level)) => {
+                        // The launcher has found it to be good.
+                        if let Err(error) = self.diagnostics.wish_level(level.as_deref()) {
+                            tracing::error!(%error, "the level of the log stays");
+                        }
+                    }
                     Some(Order::Assign(_)) => {}
                     None => {
                         self.is_gone = true;

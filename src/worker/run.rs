@@ -8,18 +8,18 @@ use tokio::{
     time::timeout,
 };
 
-#[cfg(unix)]
-use super::office::Facts;
 use super::{
     acceptors::{Acceptors, Owner},
     affinity::{AffinityError, Pinning},
     assemble::{AssembleError, Assembled, assemble},
     live::InForce,
-    office::Office,
+    office::{Facts, Office},
     overseer::{Operator, Overseer, Wish},
 };
 use crate::{
+    admin::Doors,
     config::{Loaded, Problems, settings::Mode},
+    control::notify::Notifier,
     server::drain::Drain,
     shared_memory::{Segment, SegmentError},
     telemetry::diagnostics::Diagnostics,
@@ -53,11 +53,9 @@ pub struct Alone {
     /// What it logs.
     pub diagnostics: Diagnostics,
     /// Where operators ask.
-    #[cfg(unix)]
-    pub socket: Option<crate::admin::SocketFile>,
+    pub doors: Doors,
     /// Who is told by sd_notify.
-    #[cfg(unix)]
-    pub notifier: crate::control::notify::Notifier,
+    pub notifier: Notifier,
 }
 
 /// Serves in this process until a signal or an operator stops it. `load` reads the configuration again.
@@ -66,7 +64,7 @@ pub struct Alone {
 ///
 /// When it cannot begin. What happens later is in the log.
 pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -> Result<(), WorkerError> {
-    let Alone { loaded, listeners, diagnostics, .. } = alone;
+    let Alone { loaded, listeners, diagnostics, doors, notifier } = alone;
     let settings = &loaded.settings;
     let runtime = match settings.runtime.mode {
         Mode::MultiThreaded => threads(settings.runtime.worker_threads, settings.runtime.cpu_affinity)?,
@@ -86,18 +84,14 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
     }
     let (assembled, overseer) = {
         let _inside = runtime.enter();
-        #[cfg(unix)]
-        let office = {
-            let facts = Facts {
-                mode: settings.runtime.mode,
-                listeners: addresses.clone(),
-                seat: seat.clone(),
-                shutdown_timeout: settings.supervision.shutdown_timeout,
-            };
-            Office::open(facts, alone.socket, alone.notifier)?
+        let facts = Facts {
+            mode: settings.runtime.mode,
+            listeners: addresses.clone(),
+            seat: seat.clone(),
+            diagnostics: diagnostics.clone(),
+            shutdown_timeout: settings.supervision.shutdown_timeout,
         };
-        #[cfg(not(unix))]
-        let office = Office;
+        let office = Office::open(facts, doors, notifier)?;
         (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
@@ -138,7 +132,7 @@ pub fn run_assigned(
     let runtime = single()?;
     let (assembled, overseer) = {
         let _inside = runtime.enter();
-        let overseer = super::overseer::Launcher::new(channel, load)?;
+        let overseer = super::overseer::Launcher::new(channel, diagnostics.clone(), load)?;
         (assemble(&loaded.settings, &addresses, seat, Some(index))?, overseer)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);

@@ -26,7 +26,7 @@ fn install(folder: &Folder) -> String {
 #[test]
 fn a_second_run_changes_nothing_and_a_configuration_stays() {
     let folder = Folder::new();
-    assert_eq!(install(&folder).matches("installed").count(), 4);
+    assert_eq!(install(&folder).matches("installed").count(), 5);
     assert_eq!(install(&folder), "nothing has changed\n");
     let config = "etc/rust-forward-proxy/config.yml";
     folder.write(config, "listen_addr: 127.0.0.1:3128\n");

@@ -9,6 +9,8 @@
 mod support;
 
 mod access;
+mod access_log;
+mod admin;
 #[cfg(target_os = "linux")]
 mod affinity;
 mod auth;
@@ -22,6 +24,7 @@ mod connection_limits;
 mod dns;
 mod drain;
 mod errors;
+mod exactness;
 mod explain;
 mod framing;
 mod hop_by_hop;
@@ -31,6 +34,7 @@ mod lists;
 mod local_answers;
 mod logs;
 mod modes;
+mod monitoring;
 mod operations;
 mod pooling;
 mod privileges;

@@ -13,6 +13,7 @@ in_every_mode! {
     stop_returns_when_everything_has_ended,
     log_files_are_reopened_by_a_command,
     a_spoilt_file_does_not_keep_an_operator_out,
+    the_level_of_the_log_is_changed_and_told,
     only_the_owner_can_open_the_socket,
     a_socket_in_use_is_not_taken_and_one_left_behind_is,
 }
@@ -133,6 +134,57 @@ fn a_spoilt_file_does_not_keep_an_operator_out(mode: Mode) {
     assert_eq!(status(&proxy)["pid"], proxy.pid());
     assert_eq!(proxy.operate(&["stop"]).code(), 0);
     assert_eq!(proxy.wait_exit(crate::support::PATIENCE).code(), Some(0));
+}
+
+fn the_level_of_the_log_is_changed_and_told(mode: Mode) {
+    let proxy = Config::new(mode).set("log_level", "warn,rust_forward_proxy=info").start();
+    let level = |arguments: &[&str]| proxy.operate(&[&["log-level"], arguments].concat());
+    let configured = "warn,rust_forward_proxy=info";
+    assert_eq!(level(&[]).stdout, format!("{configured}\n"));
+    let set = level(&["info,rust_forward_proxy::worker=debug"]);
+    let said = format!("info,rust_forward_proxy::worker=debug (the configuration says {configured})\n");
+    assert_eq!((set.code(), set.stdout.as_str()), (0, said.as_str()));
+    let refused = level(&["loud"]);
+    assert_eq!(refused.code(), 1);
+    assert!(refused.stderr.contains("\"loud\" is no level"), "{}", refused.stderr);
+    assert_eq!(level(&[]).stdout, said);
+    // Another level of the configuration is what was wanted last.
+    change(&proxy, configured, "info");
+    assert_eq!(proxy.operate(&["reload"]).stdout, "in force: log_level\n");
+    assert_eq!(level(&[]).stdout, "info\n");
+    assert_eq!(level(&["debug"]).stdout, "debug (the configuration says info)\n");
+    assert_eq!(level(&["default"]).stdout, "info\n");
+}
+
+/// What a module says at debug is heard from every worker, from one that comes later too, and only while it is wanted.
+#[test]
+fn the_level_of_the_log_reaches_every_process() {
+    let proxy = Config::new(Mode::MultiProcess).set("timeouts.connect", "10s").start();
+    let workers = proxy.serving_all(2);
+    let said = || proxy.log_lines("configuration in force").len();
+    let reload = |old: &str, new: &str| {
+        change(&proxy, old, new);
+        assert_eq!(proxy.operate(&["reload"]).code(), 0);
+    };
+    reload("connect: \"10s\"", "connect: \"11s\"");
+    assert_eq!(said(), 0);
+    assert_eq!(proxy.operate(&["log-level", "info,rust_forward_proxy::worker=debug"]).code(), 0);
+    reload("connect: \"11s\"", "connect: \"12s\"");
+    eventually("both workers say more", || (said() == 2).then_some(()));
+    process::signal(workers[0], Signal::SIGKILL);
+    eventually("it is replaced", || {
+        let told = status(&proxy);
+        let workers_now = told["workers"].as_array().unwrap();
+        workers_now
+            .iter()
+            .all(|worker| worker["state"] == "ready" && worker["pid"] != workers[0])
+            .then_some(())
+    });
+    reload("connect: \"12s\"", "connect: \"13s\"");
+    eventually("its successor says more as well", || (said() == 4).then_some(()));
+    assert_eq!(proxy.operate(&["log-level", "default"]).code(), 0);
+    reload("connect: \"13s\"", "connect: \"14s\"");
+    assert_eq!(said(), 4);
 }
 
 fn only_the_owner_can_open_the_socket(mode: Mode) {

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Config, Load, Mode, Origin, Proxy, copy, eventually, process};
+use crate::support::{Config, Load, Mode, Origin, Proxy, copy, eventually, metrics, process};
 
 fn config() -> Config {
     Config::new(Mode::MultiProcess)
@@ -181,4 +181,23 @@ fn signals_that_come_meanwhile_are_not_lost() {
         proxy.signal(Signal::SIGTERM);
         assert_eq!(proxy.wait_exit(crate::support::PATIENCE).code(), Some(0), "{moment}: {}", proxy.log());
     }
+}
+
+#[test]
+fn the_admin_endpoint_and_its_numbers_stay() {
+    let proxy = config().with_admin().start();
+    let (admin, origin) = (proxy.admin(), Origin::ok());
+    for _ in 0..12 {
+        proxy.exchange(origin.get("/", &[])).expect_ok("ok");
+    }
+    replace(&proxy, None);
+    let restarted = proxy.operate(&["restart"]);
+    assert_eq!(restarted.code(), 0, "{restarted:?}");
+    proxy.log_line("launcher replaced");
+    assert_eq!(admin.get("/readyz").0, 200);
+    let page = metrics(&proxy);
+    assert_eq!(page["forward_proxy_requests_total{method=\"GET\",code=\"2xx\"}"], 12.0);
+    assert_eq!(page["forward_proxy_worker_restarts_total{reason=\"renewed\"}"], 3.0);
+    let by_worker = |worker| page[&format!("forward_proxy_worker_requests_total{{worker=\"{worker}\"}}")];
+    assert_eq!((0..3).map(by_worker).sum::<f64>(), 12.0, "what the old workers did stays with their slots");
 }

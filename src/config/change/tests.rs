@@ -53,10 +53,10 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          timeouts: { client_header: 1, client_idle: 1, body_idle: 1, connect: 1, response_head: 1, tunnel_idle: 1, half_close: 1 }\n\
          upstream: { max_idle_per_host: 1, max_idle: 1, idle_timeout: 1, tcp_keepalive: 1, bind_addr: \"127.0.0.1\" }\n\
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
-         forwarding: { via: off, client_address: delete, preserve_header_case: true }\n\
+         forwarding: { via: off, client_address: delete, preserve_header_case: true, request_id_header: x-request-id }\n\
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], users_file: \"USERS\", realm: x, local_client_bypass: false }\n\
          rate_limit: { store: \"redis://127.0.0.1\", limits: [{ name: a, key: global, rate: 1/s }] }\n\
-         logging: { console: false, file: null, format: json }\naccess_log: { file: null, query: keep }\nadmin: { socket_path: null }\n"
+         logging: { console: false, file: null, format: json }\naccess_log: { file: null, format: squid, tunnel_interval: 1, sample: 0.5, query: keep }\nadmin: { listen_addr: null, host_names: [a.test], socket_path: null }\n"
             .replace("USERS", &users.display().to_string()),
     );
     let built: Vec<_> =

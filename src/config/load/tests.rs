@@ -117,14 +117,11 @@ fn what_is_not_built_is_refused_by_name() {
         ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
-        ("access_log: { sample: 0.5 }", "access_log.sample"),
-        ("admin: { listen_addr: \"127.0.0.1:9901\" }", "admin.listen_addr"),
     ] {
         let all = problems(text, &[]);
         assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
     }
-    let defaults =
-        "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\naccess_log: { sample: 1.0, format: json }\n";
+    let defaults = "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\n";
     assert!(load_text(defaults, &[]).is_ok());
 }
 

@@ -5,13 +5,15 @@
 
 use std::{
     io,
-    sync::atomic::AtomicU64,
     task::{Context, Poll, ready},
 };
 
 use tokio::net::TcpStream;
 
-use super::direction::{Fault, Tally};
+use super::{
+    Count,
+    direction::{Fault, Tally},
+};
 use crate::net::splice::Pipe;
 
 /// A read of this size is a large one.
@@ -97,7 +99,7 @@ impl Bulk {
         cx: &mut Context<'_>,
         sink: &TcpStream,
         tally: &mut Tally,
-        count: &AtomicU64,
+        count: &Count,
     ) -> Poll<Result<(), Fault>> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
         ready!(sink.poll_write_ready(cx)).map_err(Fault::Sink)?;

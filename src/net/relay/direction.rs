@@ -7,7 +7,6 @@ use std::{
     io,
     ops::Range,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -16,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[cfg(target_os = "linux")]
 use super::bulk::Bulk;
-use super::{Conduit, buffer::Buffer};
+use super::{Conduit, Count, buffer::Buffer};
 
 /// How often one direction may move before the other, and other relays, have their turn.
 const TURNS: usize = 8;
@@ -114,7 +113,7 @@ impl Direction {
         cx: &mut Context<'_>,
         source: &mut S,
         sink: &mut D,
-        count: &AtomicU64,
+        count: &Count,
     ) -> Poll<Result<(), Fault>> {
         for _ in 0..self.turns {
             match self.state {
@@ -141,7 +140,7 @@ impl Direction {
         cx: &mut Context<'_>,
         source: &mut S,
         sink: &mut D,
-        count: &AtomicU64,
+        count: &Count,
     ) -> Poll<Result<(), Fault>> {
         #[cfg(target_os = "linux")]
         if self.bulk.is_on()
@@ -183,7 +182,7 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut D,
-        count: &AtomicU64,
+        count: &Count,
     ) -> Poll<Result<(), Fault>> {
         let rest = match &self.held {
             Held::Nothing => &[][..],
@@ -214,7 +213,7 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         sink: &D,
-        count: &AtomicU64,
+        count: &Count,
     ) -> Poll<Result<(), Fault>> {
         match sink.plain() {
             Some(socket) => self.bulk.drain(cx, socket, &mut self.tally, count),
@@ -247,13 +246,13 @@ impl Direction {
 
 impl Tally {
     /// Counts what a write has given.
-    pub(super) fn passed(&mut self, written: io::Result<usize>, count: &AtomicU64) -> Result<usize, Fault> {
+    pub(super) fn passed(&mut self, written: io::Result<usize>, count: &Count) -> Result<usize, Fault> {
         match written {
             Ok(0) => Err(Fault::Sink(io::ErrorKind::WriteZero.into())),
             Ok(written) => {
                 self.unflushed = true;
                 self.moved += written as u64;
-                count.fetch_add(written as u64, Ordering::Relaxed);
+                count.add(written as u64);
                 Ok(written)
             }
             Err(error) => Err(Fault::Sink(error)),

@@ -90,14 +90,12 @@ impl Answered<'_> {
         let errand = self.attending.errand;
         let (live, head_end) = (errand.live, self.head_end);
         let is_sent = matches!(self.attending.state, Sending::Sent(_));
-        let mut out = mem::take(&mut self.attending.interim);
-        out.drain(..mem::take(&mut self.attending.interim_at));
+        let mut out = Vec::with_capacity(head_end + 128);
         let upgrade = self.upgrade.take();
         let mut keep = None;
         let plan = with_head(&self.connection.parts().0.unread()[..head_end], errand, |head| {
             let mut head = head?;
             let via = live.name.via();
-            out.reserve(head_end + 128);
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
                 let agreed = upgrade.as_ref().and_then(|asked| asked.agreed(head.fields()));
                 let agreed = agreed.ok_or(UpstreamError::UpgradeFailed)?;

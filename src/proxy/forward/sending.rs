@@ -1,6 +1,7 @@
 //! A request on its way: written, held back, waited for, until the head of the final response is here.
 
 use std::{
+    io, mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -35,8 +36,8 @@ pub(super) struct Attending<'a> {
     pub(super) state: Sending,
     started: Instant,
     /// Interim responses for the client, from `interim_at` on.
-    pub(super) interim: Vec<u8>,
-    pub(super) interim_at: usize,
+    interim: Vec<u8>,
+    interim_at: usize,
     interim_count: usize,
 }
 
@@ -70,6 +71,17 @@ impl<'a> Attending<'a> {
             interim_at: 0,
             interim_count: 0,
         }
+    }
+
+    /// Sends what is left of interim responses: only then may anything else be said.
+    ///
+    /// # Errors
+    ///
+    /// The client's connection has failed.
+    pub(super) async fn finish_interim(&mut self, client: &mut Client) -> io::Result<()> {
+        let interim = mem::take(&mut self.interim);
+        let sent = mem::take(&mut self.interim_at);
+        if sent == interim.len() { Ok(()) } else { client.send(&interim[sent..]).await }
     }
 
     /// Sends it once more, from the beginning.

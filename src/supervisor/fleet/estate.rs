@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Life, Phase, Slot, State, Vacancy, Worker};
-use crate::{config::settings::SupervisionSettings, supervisor::respawn::History};
+use crate::{
+    config::settings::SupervisionSettings,
+    supervisor::{replaced::Replaced, respawn::History},
+};
 
 /// A fleet in calm: nobody is being replaced.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::supervisor) struct FleetEstate {
     born: u64,
     cut: u64,
+    replaced: Replaced,
     slots: Vec<SlotEstate>,
     workers: Vec<WorkerEstate>,
 }
@@ -82,7 +86,13 @@ impl Fleet {
             born: distance(now, worker.born),
             cut: worker.cut,
         });
-        FleetEstate { born: self.born, cut: self.cut, slots: slots.collect(), workers: workers.collect() }
+        FleetEstate {
+            born: self.born,
+            cut: self.cut,
+            replaced: self.replaced,
+            slots: slots.collect(),
+            workers: workers.collect(),
+        }
     }
 
     /// The fleet that was left, with these settings. Everybody is taken to have been heard just now.
@@ -123,6 +133,7 @@ impl Fleet {
             workers: workers.collect(),
             born: estate.born,
             cut: estate.cut,
+            replaced: estate.replaced,
             phase: Phase::Running,
             ..Self::new(settings, 0, max_slots, lends, now)
         }

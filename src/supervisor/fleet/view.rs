@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    super::{audience::Size, slot::Slot},
+    super::{audience::Size, replaced::Replaced, slot::Slot},
     Fleet, Life, Phase, State, Vacancy,
 };
 use crate::admin::WorkerState;
@@ -70,6 +70,11 @@ impl Fleet {
     /// Respawns after a death, in all slots.
     pub(in crate::supervisor) fn restarts(&self) -> u64 {
         self.slots.iter().map(|slot| slot.restarts).sum()
+    }
+
+    /// Why workers were replaced.
+    pub(in crate::supervisor) fn replaced(&self) -> &Replaced {
+        &self.replaced
     }
 
     /// Whether the first workers have been ready.

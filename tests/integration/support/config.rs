@@ -67,6 +67,17 @@ impl Config {
             .set("admin.listen_addr", Value::Null)
     }
 
+    /// The endpoint for browsers and monitoring, on any free port.
+    pub(crate) fn with_admin(self) -> Self {
+        self.set("admin.listen_addr", "127.0.0.1:0")
+    }
+
+    /// Sets nothing in this section.
+    pub(crate) fn unset(mut self, section: &str) -> Self {
+        self.root.remove(section);
+        self
+    }
+
     /// Nothing set, and no file until something is.
     pub(crate) fn empty(mode: Mode) -> Self {
         Self {
@@ -139,6 +150,11 @@ impl Config {
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         self.folder.write(name, text);
         self
+    }
+
+    /// Where it will run.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Starts it and waits until it is ready.

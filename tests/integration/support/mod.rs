@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `proxy` | a running instance in its own folder, killed and checked for orphans on drop |
 //! | `config` | the configuration of one that will run, by key path |
+//! | `admin` | a visitor of the admin endpoint |
 //! | `client` | one connection of a client to the proxy |
 //! | `origin` | a server behind the proxy, recording every byte it got |
 //! | `load` | clients that count every failure |
@@ -21,6 +22,7 @@
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
 
+mod admin;
 mod answer;
 mod black_hole;
 mod client;
@@ -38,6 +40,7 @@ mod wait;
 mod wire;
 
 pub(crate) use self::{
+    admin::{Admin, metrics},
     answer::Answer,
     black_hole::BlackHole,
     client::Client,

@@ -19,7 +19,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{Answer, Client, Config, Finished, Folder, Mode, PATIENCE, eventually, process, within};
+use super::{Admin, Answer, Client, Config, Finished, Folder, Mode, PATIENCE, eventually, process, within};
 
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -54,6 +54,14 @@ impl Proxy {
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its endpoint for browsers and monitoring, where that was asked for.
+    #[track_caller]
+    pub(crate) fn admin(&self) -> Admin {
+        let line = self.log_line("listening for operators");
+        let addr = field(&line, "admin").and_then(|addr| addr.parse().ok());
+        Admin::new(addr.unwrap_or_else(|| panic!("no address: {line}")))
     }
 
     pub(crate) fn url(&self) -> String {

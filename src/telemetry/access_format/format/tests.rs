@@ -32,6 +32,7 @@ fn record(path: &[u8]) -> AccessRecord<'_> {
         connect: Some(Duration::from_micros(1_234)),
         first_byte: Some(Duration::from_millis(20)),
         duration: Duration::from_secs(1),
+        traceparent: None,
         close: "complete",
     }
 }
@@ -192,11 +193,11 @@ fn any_bytes_make_a_line_of_every_form() {
                 client: "[fe80:1111:2222:3333:4444:5555:6666:7777%4294967295]:65535".parse().unwrap(),
                 user: Some(&told),
                 method: Some(&told),
-                scheme: Some(&told),
+                scheme: Some("http"),
                 host: Some(&told),
                 keep_query,
-                proto: &told,
-                error: Some(&told),
+                proto: "HTTP/1.1",
+                error: Some("http_response_header_section_size"),
                 rule: Some(&told),
                 route: Some(&told),
                 bytes_in: u64::MAX,
@@ -205,7 +206,7 @@ fn any_bytes_make_a_line_of_every_form() {
                 connect: Some(Duration::MAX),
                 first_byte: Some(Duration::MAX),
                 duration: Duration::MAX,
-                close: &told,
+                close: "tunnel_idle",
                 ..record(path)
             };
             for format in FORMATS {
