@@ -54,7 +54,7 @@ access:
   local_client_bypass: false
 logging: {{ console: true, file: null }}
 access_log: {{ file: "{folder}/access.log", format: "json" }}
-admin: {{ socket_path: "{folder}/admin.sock" }}
+admin: {{ listen_addr: "127.0.0.1:{port + 1000}", socket_path: "{folder}/admin.sock" }}
 """)
     return [str(binary), "--config", config]
 
