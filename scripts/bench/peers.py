@@ -1,8 +1,8 @@
 """How each proxy is started for the comparison: as a forward proxy on loopback, one worker, logs and caches off, and everything
 that its manual offers for speed. The product is here too, with its rules and its access log on.
 
-A peer is a function of the folder that it may use and the port that it listens on; it returns the command, which stays in
-the foreground. One whose program is not installed returns None.
+A peer is a function of the folder that it may use, the port that it listens on, and whether thousands of connections are to
+come; it returns the command, which stays in the foreground.
 """
 
 import json
@@ -36,7 +36,7 @@ def write(folder, name, text):
     return str(path)
 
 
-def product(folder, port, workers=1, idle_hosts=128, deny=()):
+def product(folder, port, many=False, workers=1, idle_hosts=128, deny=()):
     binary = pathlib.Path("target/release/rust-forward-proxy").resolve()
     config = write(folder, "config.yml", f"""
 listen_addr: "127.0.0.1:{port}"
@@ -54,7 +54,7 @@ access:
   local_client_bypass: false
 logging: {{ console: true, file: null }}
 access_log: {{ file: "{folder}/access.log", format: "json" }}
-admin: {{ socket_path: "{folder}/admin.sock" }}
+admin: {{ listen_addr: "127.0.0.1:{port + 1000}", socket_path: "{folder}/admin.sock" }}
 """)
     return [str(binary), "--config", config]
 
@@ -72,7 +72,7 @@ GROWTH = {
 }
 
 
-def squid(folder, port):
+def squid(folder, port, many):
     config = write(folder, "squid.conf", f"""
 http_port 127.0.0.1:{port}
 http_access allow all
@@ -93,7 +93,7 @@ netdb_filename none
     return [program("squid"), "-N", "-f", config]
 
 
-def haproxy(folder, port):
+def haproxy(folder, port, many):
     config = write(folder, "haproxy.cfg", f"""
 global
   nbthread 1
@@ -117,7 +117,7 @@ backend any
     return [program("haproxy"), "-f", config, "-db"]
 
 
-def nginx(folder, port):
+def nginx(folder, port, many):
     config = write(folder, "nginx.conf", f"""
 daemon off;
 user root;
@@ -150,7 +150,7 @@ http {{
     return [program("nginx"), "-c", config, "-p", str(folder)]
 
 
-def tinyproxy(folder, port):
+def tinyproxy(folder, port, many):
     config = write(folder, "tinyproxy.conf", f"""
 Port {port}
 Listen 127.0.0.1
@@ -164,8 +164,9 @@ DisableViaHeader Yes
     return [program("tinyproxy"), "-d", "-c", config]
 
 
-def apache2(folder, port):
-    threads = 4000
+def apache2(folder, port, many):
+    # A thread serves a connection; more than are needed make each dearer.
+    threads = 4000 if many else 128
     modules = "/usr/lib/apache2/modules"
     config = write(folder, "apache.conf", f"""
 ServerRoot {folder}
@@ -200,13 +201,13 @@ ProxyVia Off
 AllowCONNECT 1-65535
 ProxyTimeout 600
 <Proxy "http://{ORIGIN}">
-  ProxySet enablereuse=On max=128
+  ProxySet enablereuse=On max={threads}
 </Proxy>
 """)
     return [program("apache2"), "-f", config, "-DFOREGROUND"]
 
 
-def trafficserver(folder, port):
+def trafficserver(folder, port, many):
     etc = folder / "etc"
     shutil.copytree("/etc/trafficserver", etc)
     for name in ("run", "log", "cache"):

@@ -16,7 +16,7 @@ COLUMNS = {
     "idle-tunnel": ("idle tunnel", "memory", "KiB", False),
     "idle-client": ("idle client", "memory", "KiB", False),
 }
-# Within this, two figures are the same: rounds differ by as much.
+# Within this, two figures are the same. A loss is told from here on; a gain has to be more than the rounds differ by.
 ALIKE = 0.05
 # A machine with more to do than this is busy with something else.
 BUSY = 0.7
@@ -53,15 +53,15 @@ def table(results, facts, product, remarks):
             value = by_name.get(name)
             cells.append("–" if value is None else f"**{shown(value)}**" if value == best else shown(value))
         lines.append(f"| {name} {facts['versions'][name]} | " + " | ".join(cells) + " |")
-    lines += ["", "↓ less is better, ↑ more is better; the best is bold; – = it cannot do that." + spread(results), ""]
-    lines += verdicts(found, product)
+    lines += ["", "↓ less is better, ↑ more is better; the best is bold; – = it cannot do that." + differing(results), ""]
+    lines += verdicts(found, product, max(ALIKE, spread(results)))
     lines += [f"* {name}: {text}." for name, text in remarks.items() if name in names]
     errors = {name: sum(one["errors"] for work in results.values() for one in work.get(name, [])) for name in names}
     lines += [f"* {name}: {count:,} requests failed." for name, count in errors.items() if count]
     lines += [f"* not measured: {what}: {why.splitlines()[0]}" for what, why in facts["failures"].items()]
     if facts["absent"]:
         lines.append(f"* not installed: {', '.join(facts['absent'])}.")
-    lines += [f"* {product} accepts its first connection {facts['started_in_ms']:.0f} ms after it is executed (launcher and one "
+    lines += [f"* {product} has answered its first request {facts['started_in_ms']:.0f} ms after it is executed (launcher and one "
               f"worker), and its file has {facts['binary_mib']:.1f} MiB.", ""]
     where = "" if facts["isolated"] else " The host's own network settings."
     others = (f" Other work ran on it (a load of {facts['others']:.0f}): the figures are less sure."
@@ -70,18 +70,22 @@ def table(results, facts, product, remarks):
     return "\n".join(lines)
 
 
+def differing(results):
+    return f" Rounds differ by {spread(results):.0%} in the middle." if spread(results) else ""
+
+
 def spread(results):
-    """How far the rounds lie apart, in the middle."""
+    """How far the rounds lie apart, in the middle, as a share; 0 where there is one round."""
     apart = [
         (max(values) - min(values)) / statistics.median(values)
         for work in results.values() for rounds in work.values()
         if len(values := [one["figure"] for one in rounds]) > 1 and statistics.median(values)
     ]
-    return f" Rounds differ by {statistics.median(apart):.0%} in the middle." if apart else ""
+    return statistics.median(apart) if apart else 0
 
 
-def verdicts(found, product):
-    """Where the product is beaten, and where it is not."""
+def verdicts(found, product, doubt):
+    """Where the product is beaten, and where it is not: it is better where that is beyond doubt."""
     lost, won = [], []
     for work, by_name in found.items():
         others = {name: value for name, value in by_name.items() if name != product}
@@ -97,7 +101,7 @@ def verdicts(found, product):
             lost.append(f"{what} ({', '.join(f'{name} is {1 / ratios[name]:.2f} times as good' for name in better)})")
         elif ratios:
             best = min(ratios, key=ratios.get)
-            word = "as good as" if ratios[best] < 1 + ALIKE else f"{ratios[best]:.2f} times as good as"
+            word = "as good as" if ratios[best] < 1 + doubt else f"{ratios[best]:.2f} times as good as"
             won.append(f"{what} ({word} the next, {best})")
     lines = [f"* Lost: {'; '.join(lost)}." if lost else f"* {product} loses none of these.", *(
         [f"* Won or even: {'; '.join(won)}."] if won else [])]
