@@ -392,6 +392,8 @@ fn is_ours(name: &str) -> bool {
         name,
         "connection"
             | "content-length"
+            // It says nothing in a response (RFC 9110 section 7.2).
+            | "host"
             | "http2-settings"
             | "keep-alive"
             | "proxy-authenticate"
@@ -418,7 +420,6 @@ fn is_end_to_end(name: &str) -> bool {
             | "date"
             | "expect"
             | "forwarded"
-            | "host"
             | "location"
             | "max-forwards"
             | "proxy-status"
