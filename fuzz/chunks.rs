@@ -1,8 +1,11 @@
-//! Where llhttp is stricter with chunked bodies than we are. None of it is sent on: chunks are written anew for the next hop.
+//! Where llhttp and we differ on chunked bodies. None of it is sent on: chunks are written anew for the next hop.
 
-use rust_forward_proxy::message::hop_by_hop::may_be_trailer;
+use rust_forward_proxy::message::{
+    framing::{ChunkError, ChunkLimits, ChunkScan},
+    hop_by_hop::may_be_trailer,
+};
 
-/// Why llhttp may refuse a chunked body that passes.
+/// Why llhttp may refuse a chunked body that passes, or pass one that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
     /// White space between a chunk's size and the end of its line. The grammar has it in front of an extension only
@@ -17,10 +20,19 @@ pub enum Exception {
     /// A trailer line that ends in LF alone, which a recipient may take for a line's end (RFC 9112 section 2.2). In responses
     /// only: nothing of the kind passes from a client.
     BareLf,
+    /// More trailers, longer extensions or more zeros in front of a size than we take (RFC 9112 section 7.1.1); the other way round: we refuse, llhttp does not.
+    Bounds,
 }
 
 /// The exception in the body that `behind` begins with, found in the bytes and not in what llhttp says of them.
 pub fn exception(behind: &[u8]) -> Option<Exception> {
+    let scanned = ChunkScan::new(ChunkLimits::default()).feed(behind);
+    if matches!(
+        scanned,
+        Err(ChunkError::ExtensionsTooLong | ChunkError::SizeOverflow | ChunkError::TrailersTooLong)
+    ) {
+        return Some(Exception::Bounds);
+    }
     let mut at = 0;
     loop {
         let line = line(&behind[at..]);

@@ -214,7 +214,7 @@ fn compare(sent: &Sent, received: &Message, scene: &Scene) {
     let nominated = nominated(&before);
     for (name, values) in &before {
         if is_ours(name)
-            || (nominated.contains(name) && !is_end_to_end(name))
+            || (is_nominated(name, &nominated) && !is_end_to_end(name))
             || (sent.http10 && name == "expect")
         {
             continue;
@@ -229,7 +229,7 @@ fn compare(sent: &Sent, received: &Message, scene: &Scene) {
     for (name, values) in &after {
         match name.as_str() {
             "host" | "via" | "content-length" | "transfer-encoding" | "max-forwards" => {}
-            "connection" => assert!(values[0] == b"TE" || values[0] == b"upgrade"),
+            "connection" => assert!(values[0] == b"te" || values[0] == b"upgrade"),
             "te" => assert_eq!(values[0], b"trailers"),
             "upgrade" => assert!(before.contains_key(name)),
             _ => assert!(!is_ours(name) && before.contains_key(name), "{name} was not sent"),
@@ -243,7 +243,7 @@ fn compare(sent: &Sent, received: &Message, scene: &Scene) {
             sent.message
                 .trailers
                 .iter()
-                .any(|(found, same)| found.eq_ignore_ascii_case(name) && same == value)
+                .any(|(found, same)| found.eq_ignore_ascii_case(name) && same.trim_ascii_end() == value)
         );
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         assert!(!is_ours(&name) && !is_end_to_end(&name), "{name} as a trailer (RFC 9110 section 6.5.1)");
@@ -274,6 +274,11 @@ fn members(values: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
 fn nominated(fields: &BTreeMap<String, Vec<Vec<u8>>>) -> Vec<String> {
     let options = fields.get("connection").into_iter().flat_map(|values| members(values));
     options.map(|option| String::from_utf8_lossy(option).to_ascii_lowercase()).collect()
+}
+
+/// Who nominates more than 64 has something in mind: then every field is taken for one of them.
+fn is_nominated(name: &str, nominated: &[String]) -> bool {
+    nominated.len() > 64 || nominated.iter().any(|known| known == name)
 }
 
 /// Fields that are written anew for each hop.

@@ -156,7 +156,7 @@ fn check_sent(sent: &Sent, head: &ResponseHead<'_>, method: &Method, client: Ver
     assert!(count("content-length") + count("transfer-encoding") <= 1, "C31");
     assert!(count("via") == 1 && count("date") >= 1);
     if client == Version::HTTP_10 {
-        assert!(read.framing != llhttp::Framing::Chunked || read.body.is_empty(), "C38");
+        assert_ne!(read.framing, llhttp::Framing::Chunked, "C38");
         assert!(!read.keep_alive, "C47");
     }
 }

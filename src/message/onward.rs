@@ -255,15 +255,15 @@ fn write_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The answer to HEAD and 304 tell the length of what they do not send; 1xx and 204 may tell none (RFC 9110 8.6).
+/// The answer to HEAD and 304 tell the length of what they do not send; 1xx and 204 may tell none (RFC 9110 8.6). The coding of
+/// it is between two hops and means nothing beyond, and an HTTP/1.0 client may not get it (RFC 9112 6.1).
 fn write_absent_length(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
     if head.status == StatusCode::NO_CONTENT || head.status.is_informational() {
         return;
     }
     let told = |wanted| head.fields().find(move |field| field.known == wanted);
-    if told(Name::TransferEncoding).is_some() {
-        out.extend_from_slice(CHUNKED);
-    } else if let Some(length) = told(Name::ContentLength)
+    if told(Name::TransferEncoding).is_none()
+        && let Some(length) = told(Name::ContentLength)
         && let Some(length) = super::list::members(length.value).next()
     {
         out.extend_from_slice(b"content-length: ");
