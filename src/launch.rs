@@ -405,10 +405,14 @@ fn raise_file_limit(max_connections: u32) {
 fn raise_file_limit(_: u32) {}
 
 /// A panic is a defect: it is logged and ends the process, so that it is seen and a launcher can replace it. What a panic
-/// left half done is not served on.
+/// left half done is not served on. One in the task of a connection ends that connection only: nobody may take others down by
+/// what he sends.
 fn die_of_panics() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(%panic, "internal error");
+        if crate::server::is_contained() {
+            return;
+        }
         let _ = writeln!(io::stderr(), "rust-forward-proxy: internal error: {panic}");
         #[expect(
             clippy::exit,

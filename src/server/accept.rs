@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     connection::{self, ConnectionOptions, Shared},
+    contained::contain,
     drain::Drain,
     service::Service,
 };
@@ -86,15 +87,15 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     }
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
-    tokio::spawn(async move {
+    tokio::spawn(contain(async move {
         if let Some(tunnel) = connection::serve(stream, peer, shared).await {
             // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
-            tokio::spawn(async move {
+            tokio::spawn(contain(async move {
                 tunnel.await;
                 drop((ticket, guard));
-            });
+            }));
         }
-    });
+    }));
 }
 
 /// Answers a client for which there is no room, with what the socket takes at once.
@@ -121,3 +122,6 @@ fn is_transient(error: &io::Error) -> bool {
             | Kind::NetworkDown
     )
 }
+
+#[cfg(test)]
+mod tests;

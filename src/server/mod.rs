@@ -7,6 +7,7 @@
 pub mod accept;
 mod client;
 mod connection;
+mod contained;
 pub mod drain;
 mod head;
 mod linger;
@@ -14,5 +15,6 @@ mod service;
 
 pub use client::{Client, ClientOptions, Fault, RefusedHead};
 pub use connection::ConnectionOptions;
+pub use contained::is_contained;
 pub use head::{RequestHead, RequestTarget};
 pub use service::{After, ClientIo, Service, Takeover, Tunnel};

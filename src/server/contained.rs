@@ -1,0 +1,46 @@
+//! A panic in the task of one connection is the end of that connection, and of nobody else's.
+//!
+//! The runtime catches it at the task; whoever is told of panics in the process can ask here whether it was such a one. It must
+//! not know what the task does. Invariant: a thread is inside only while it polls a connection.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+};
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is serving a connection at this moment: a panic ends that connection only.
+#[must_use]
+pub fn is_contained() -> bool {
+    INSIDE.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Runs what serves a connection.
+pub(super) async fn contain(serving: impl Future<Output = ()>) {
+    let mut serving = pin!(serving);
+    poll_fn(|cx| {
+        let _inside = Inside::enter();
+        serving.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Leaves when it is dropped, by a panic too.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        INSIDE.set(true);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
