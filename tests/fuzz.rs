@@ -56,6 +56,7 @@ targets! {
     request_head "../fuzz/fuzz_targets/request_head.rs"
     request_target "../fuzz/fuzz_targets/request_target.rs"
     response_head "../fuzz/fuzz_targets/response_head.rs"
+    users_file "../fuzz/fuzz_targets/users_file.rs"
 }
 
 fn run_corpus(target: &str, run: fn(&[u8])) {

@@ -18,16 +18,16 @@ pub struct UsersFile {
 
 /// A line of the users file that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
+pub struct BadLine {
     /// From 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// What is wrong with it.
-    pub(super) reason: BadLineReason,
+    pub reason: BadLineReason,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadLineReason {
+pub enum BadLineReason {
     /// No colon.
     #[error("a line without a colon; name:hash is accepted")]
     NoColon,
@@ -67,7 +67,11 @@ pub fn check_user_name(name: &str) -> Result<(), BadUserName> {
 }
 
 /// The users of a text. Empty lines and lines that begin with `#` mean nothing.
-pub(super) fn parse(text: &str) -> Result<Vec<(Arc<str>, PasswordHash)>, Vec<BadLine>> {
+///
+/// # Errors
+///
+/// Every line that is not accepted; none of the reasons tells what stands behind the colon.
+pub fn parse(text: &str) -> Result<Vec<(Arc<str>, PasswordHash)>, Vec<BadLine>> {
     let (mut users, mut known, mut faults) = (Vec::new(), HashSet::new(), Vec::new());
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_end();
