@@ -20,7 +20,8 @@ pub enum Exception {
     /// A trailer line that ends in LF alone, which a recipient may take for a line's end (RFC 9112 section 2.2). In responses
     /// only: nothing of the kind passes from a client.
     BareLf,
-    /// More trailers, longer extensions or more zeros in front of a size than we take (RFC 9112 section 7.1.1); the other way round: we refuse, llhttp does not.
+    /// More trailers, longer extensions or more zeros in front of a size than we take, where the RFC asks for bounds
+    /// (RFC 9112 section 7.1 and 7.1.1). It is the other way round: llhttp has none.
     Bounds,
 }
 
