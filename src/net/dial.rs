@@ -25,6 +25,7 @@ use super::{
     own::OwnListeners,
     resolve::{Family, ResolveError, Resolver},
     socket,
+    stream::Stream,
 };
 
 /// How long an answer of the family that is not preferred waits for the other (RFC 8305 section 3).
@@ -79,7 +80,7 @@ impl Reach {
 #[derive(Debug)]
 pub struct Dialled {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// The address it goes to.
     pub peer: SocketAddr,
     /// How long resolution took, where DNS had to be asked.
@@ -193,7 +194,7 @@ impl Dialer {
         let peer = stream.peer_addr()?;
         socket::prepare(&stream, self.options.keepalive)?;
         let dns = resolved.map(|at: Instant| at - started);
-        Ok(Dialled { stream, peer, dns, connect: started.elapsed() - dns.unwrap_or_default() })
+        Ok(Dialled { stream: stream.into(), peer, dns, connect: started.elapsed() - dns.unwrap_or_default() })
     }
 
     /// Asks for both families at once and connects to what comes first, the preferred family having a small lead.

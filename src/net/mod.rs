@@ -1,8 +1,8 @@
 //! Sockets and addresses. Knows no HTTP, no configuration, no policy.
 //!
 //! [`authority`] says what was asked for, [`resolve`] which addresses that means, [`filter`] and [`own`] which of them may
-//! be reached; [`dial`] makes one connection out of the rest, [`socket`] sets its options and [`relay`] moves bytes over
-//! it until both ends have finished. [`listen`] is the other side: where connections come in.
+//! be reached; [`dial`] makes one connection out of the rest, [`socket`] sets its options, [`stream`] is what it carries, and [`relay`]
+//! moves bytes over it until both ends have finished. [`listen`] is the other side: where connections come in.
 //!
 //! The invariant of the room: an address is checked where it is dialled, and the one that was checked is the one that is
 //! dialled.
@@ -11,8 +11,8 @@ pub mod authority;
 pub mod dial;
 pub mod filter;
 mod hosts;
-#[cfg(unix)]
 pub mod inbox;
+#[cfg(unix)]
 pub mod inherit;
 pub mod listen;
 pub mod own;
@@ -21,3 +21,4 @@ pub mod resolve;
 pub mod socket;
 #[cfg(target_os = "linux")]
 mod splice;
+pub mod stream;

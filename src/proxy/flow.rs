@@ -190,8 +190,13 @@ impl Flow {
                 self.wrote(written, inbox);
                 continue;
             }
+            // Nothing for a socket; what encrypts may have kept something back.
+            let flushed = Pin::new(&mut *sink).poll_flush(cx);
+            if matches!(flushed, Poll::Ready(Err(_))) {
+                return Poll::Ready(Err(FlowError::Sink));
+            }
             if self.body.is_done() {
-                return Poll::Ready(Ok(()));
+                return if flushed.is_ready() { Poll::Ready(Ok(())) } else { self.wait_for(Waiting::Sink) };
             }
             if !self.is_open {
                 return self.wait_for(Waiting::Source);

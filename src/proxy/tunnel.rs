@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     exchange::Exchange,
@@ -15,6 +15,7 @@ use crate::{
     net::{
         authority::Authority,
         relay::{self, RelayOptions, RelayOutcome},
+        stream::Stream,
     },
     policy::Permit,
     server::{After, Client, ClientIo},
@@ -51,7 +52,7 @@ pub(super) async fn open(
 }
 
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
-pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: TcpStream, early: Bytes) -> After {
+pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: Stream, early: Bytes) -> After {
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
     let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {

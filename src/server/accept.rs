@@ -88,7 +88,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
-        if let Some(tunnel) = connection::serve(stream, peer, shared).await {
+        if let Some(tunnel) = connection::serve(stream.into(), peer, shared).await {
             // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
             tokio::spawn(contain(async move {
                 tunnel.await;

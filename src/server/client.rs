@@ -16,14 +16,13 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::AsyncWrite,
-    net::TcpStream,
     time::{Instant, Sleep},
 };
 
 use super::{drain::Drain, head::RequestHead};
 use crate::{
     message::head::{self, HeadError, HeadLimits},
-    net::inbox::Inbox,
+    net::{inbox::Inbox, stream::Stream},
 };
 
 /// What is read from clients, and for how long they are waited for.
@@ -75,7 +74,7 @@ pub(super) enum Next {
 /// The client's end of a connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     inbox: Inbox,
     peer: SocketAddr,
     local: Option<SocketAddr>,
@@ -92,12 +91,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        options: Arc<ClientOptions>,
-        drain: Drain,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, peer: SocketAddr, options: Arc<ClientOptions>, drain: Drain) -> Self {
         Self {
             stream,
             inbox: Inbox::new(),
@@ -133,8 +127,8 @@ impl Client {
         self.drain.is_draining()
     }
 
-    /// What was read and not used, and the socket that more comes from.
-    pub fn parts(&mut self) -> (&mut Inbox, &mut TcpStream) {
+    /// What was read and not used, and the stream that more comes from.
+    pub fn parts(&mut self) -> (&mut Inbox, &mut Stream) {
         (&mut self.inbox, &mut self.stream)
     }
 
@@ -178,16 +172,22 @@ impl Client {
         let mut at = 0;
         let mut waiting = None;
         poll_fn(|cx| {
-            while at < bytes.len() {
-                match Pin::new(&mut self.stream).poll_write(cx, &bytes[at..]) {
-                    Poll::Ready(written) => {
-                        let written = written?;
-                        if written == 0 {
-                            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            loop {
+                let stream = Pin::new(&mut self.stream);
+                let moved = if at < bytes.len() {
+                    stream.poll_write(cx, &bytes[at..])
+                } else {
+                    stream.poll_flush(cx).map_ok(|()| 0)
+                };
+                match moved {
+                    Poll::Ready(moved) => match moved? {
+                        0 if at == bytes.len() => return Poll::Ready(Ok(())),
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        written => {
+                            at += written;
+                            waiting = None;
                         }
-                        at += written;
-                        waiting = None;
-                    }
+                    },
                     Poll::Pending => {
                         let since = *waiting.get_or_insert_with(Instant::now);
                         ready!(self.timer.poll_until(cx, since + self.options.body_idle));
@@ -195,7 +195,6 @@ impl Client {
                     }
                 }
             }
-            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -204,8 +203,8 @@ impl Client {
         self.drain.clone()
     }
 
-    /// The socket and what was read from it and not used.
-    pub(super) fn into_parts(mut self) -> (TcpStream, Bytes) {
+    /// The stream and what was read from it and not used.
+    pub(super) fn into_parts(mut self) -> (Stream, Bytes) {
         let early = self.inbox.take();
         (self.stream, early)
     }

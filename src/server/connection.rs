@@ -14,7 +14,6 @@ use std::{
 
 use tokio::{
     io::AsyncWriteExt,
-    net::TcpStream,
     time::{Instant, timeout},
 };
 
@@ -25,6 +24,7 @@ use super::{
     linger,
     service::{After, ClientIo, Service, Tunnel},
 };
+use crate::net::stream::Stream;
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves `stream` until it is closed, or goes on as a tunnel.
 pub(super) async fn serve<S: Service>(
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     shared: Arc<Shared<S>>,
 ) -> Option<Tunnel> {
@@ -111,7 +111,7 @@ pub(super) async fn serve<S: Service>(
         // not take is not kept for it in the kernel.
         End::CutUnframed | End::After(After::Broken) => {
             let (stream, _) = client.into_parts();
-            let _ = stream.set_zero_linger();
+            stream.reset_on_close();
         }
         End::After(After::Cut) => {}
     }

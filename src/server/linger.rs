@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{Instant, timeout_at},
 };
+
+use crate::net::stream::Stream;
 
 /// The most that is thrown away before the connection is closed in any case.
 const MAX_DISCARD: usize = 64 << 20;
 
 /// Closes `stream` for writing, then discards what arrives until its end, for at most `patience`.
-pub(super) async fn close(mut stream: TcpStream, patience: Duration) {
+pub(super) async fn close(mut stream: Stream, patience: Duration) {
     let deadline = Instant::now() + patience;
     if stream.shutdown().await.is_err() {
         return;

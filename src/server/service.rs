@@ -3,18 +3,18 @@
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use super::{
     client::{Client, RefusedHead},
     head::RequestHead,
 };
+use crate::net::stream::Stream;
 
-/// The socket of a client, given back after HTTP has ended on it, with what was read and not yet used.
+/// The stream of a client, given back after HTTP has ended on it, with what was read and not yet used.
 #[derive(Debug)]
 pub struct ClientIo {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Bytes that arrived behind the request.
     pub early: Bytes,
 }

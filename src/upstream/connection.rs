@@ -12,14 +12,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     message::{
         head::{HeadLimits, find_end},
         response_head::{check_beginning, check_size},
     },
-    net::{authority::Authority, dial::Dialled, inbox::Inbox},
+    net::{authority::Authority, dial::Dialled, inbox::Inbox, stream::Stream},
     shared_memory::Seat,
 };
 
@@ -29,7 +29,7 @@ use super::{error::UpstreamError, place::Place};
 #[derive(Debug)]
 pub struct Connection {
     /// Taken when HTTP has ended on it.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     inbox: Inbox,
     origin: Arc<Authority>,
     peer: SocketAddr,
@@ -93,8 +93,8 @@ impl Connection {
         self.has_answered
     }
 
-    /// What was read and not used, and the socket that more comes from.
-    pub fn parts(&mut self) -> (&mut Inbox, &mut TcpStream) {
+    /// What was read and not used, and the stream that more comes from.
+    pub fn parts(&mut self) -> (&mut Inbox, &mut Stream) {
         (&mut self.inbox, self.stream.as_mut().expect(HTTP))
     }
 
@@ -143,8 +143,8 @@ impl Connection {
 
     /// Looks whether the origin has closed it, or has sent something, since it was parked.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
-        let nothing = self.stream.as_ref().map(|stream| stream.try_read(&mut [0]));
+    pub fn is_alive(&mut self) -> bool {
+        let nothing = self.stream.as_mut().map(|stream| stream.try_read(&mut [0]));
         matches!(nothing, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -162,9 +162,9 @@ impl Connection {
         self.place.change(false);
     }
 
-    /// The socket, and what was read from it and belongs to no response.
+    /// The stream, and what was read from it and belongs to no response.
     #[must_use]
-    pub fn into_parts(mut self) -> (TcpStream, Bytes) {
+    pub fn into_parts(mut self) -> (Stream, Bytes) {
         (self.stream.take().expect(HTTP), self.inbox.take())
     }
 }
@@ -178,7 +178,7 @@ impl Drop for Connection {
         if self.is_in_midst
             && let Some(stream) = &self.stream
         {
-            let _ = stream.set_zero_linger();
+            stream.reset_on_close();
         }
     }
 }

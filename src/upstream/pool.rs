@@ -143,7 +143,7 @@ impl Pool {
         let mut idle = self.idle();
         let mut total = 0;
         idle.origins.retain(|_, kept| {
-            kept.retain(|connection| connection.is_alive() && !is_stale(connection, &limits, now));
+            kept.retain_mut(|connection| connection.is_alive() && !is_stale(connection, &limits, now));
             total += kept.len();
             !kept.is_empty()
         });

@@ -203,15 +203,18 @@ impl<'a> Attending<'a> {
 
     /// Sends interim responses to the client, as much as it takes.
     fn poll_interim(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Result<(), ()> {
+        let (_, stream) = client.parts();
         while self.interim_at < self.interim.len() {
-            let (_, stream) = client.parts();
-            match Pin::new(stream).poll_write(cx, &self.interim[self.interim_at..]) {
+            match Pin::new(&mut *stream).poll_write(cx, &self.interim[self.interim_at..]) {
                 Poll::Ready(Ok(written)) if written > 0 => self.interim_at += written,
                 Poll::Ready(_) => return Err(()),
-                Poll::Pending => break,
+                Poll::Pending => return Ok(()),
             }
         }
-        Ok(())
+        match Pin::new(stream).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Err(()),
+            _ => Ok(()),
+        }
     }
 
     /// What has been waited for too long; none when it is to be looked at everything again.
