@@ -5,8 +5,6 @@
 //! direction that moves many bytes goes through the kernel. Must not know what the bytes are.
 
 mod buffer;
-#[cfg(target_os = "linux")]
-mod bulk;
 mod direction;
 #[cfg(test)]
 mod tests;

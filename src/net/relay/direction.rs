@@ -13,9 +13,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[cfg(target_os = "linux")]
-use super::bulk::Bulk;
 use super::{Conduit, Count, buffer::Buffer};
+#[cfg(target_os = "linux")]
+use crate::net::bulk::Bulk;
 
 /// How often one direction may move before the other, and other relays, have their turn.
 const TURNS: usize = 8;
@@ -146,7 +146,7 @@ impl Direction {
         if self.bulk.is_on()
             && let (Some(socket), Some(_)) = (source.plain(), sink.plain())
         {
-            if ready!(self.bulk.fill(cx, socket))? == Some(0) {
+            if ready!(self.bulk.fill(cx, socket, usize::MAX)).map_err(Fault::Source)? == Some(0) {
                 self.state = State::Ending;
             }
             return Poll::Ready(Ok(()));
@@ -216,7 +216,16 @@ impl Direction {
         count: &Count,
     ) -> Poll<Result<(), Fault>> {
         match sink.plain() {
-            Some(socket) => self.bulk.drain(cx, socket, &mut self.tally, count),
+            Some(socket) => {
+                match ready!(self.bulk.drain(cx, socket)) {
+                    Ok(None) => {}
+                    Ok(Some(drained)) => {
+                        self.tally.passed(Ok(drained), count)?;
+                    }
+                    Err(error) => return Poll::Ready(Err(Fault::Sink(error))),
+                }
+                Poll::Ready(Ok(()))
+            }
             None => Poll::Ready(Err(Fault::Sink(io::ErrorKind::Unsupported.into()))),
         }
     }
