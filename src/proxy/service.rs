@@ -87,6 +87,14 @@ impl Service for Proxy {
         self.account.admit(peer.ip())
     }
 
+    fn admit_unnamed(&self) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit_unnamed()
+    }
+
+    fn name(&self, ticket: &mut ConnectionTicket, client: SocketAddr) -> Result<(), Crowd> {
+        self.account.name(ticket, client.ip())
+    }
+
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
         let exchange = self.begin(&self.live.load(), peer, tokio::time::Instant::now());
         respond::message(exchange, &crowd.into())
@@ -171,8 +179,12 @@ impl Service for Proxy {
     }
 }
 
-/// Whether the client is on this host, by a loopback address or by the very address it has connected to.
+/// Whether the client is on this host, by a loopback address or by the very address it has connected to. What a balancer has
+/// brought never is: an address that is only said proves nothing, and that of the balancer is not the client's.
 fn is_local(client: &mut Client) -> bool {
+    if client.is_brought() {
+        return false;
+    }
     let peer = client.peer().ip().to_canonical();
     peer.is_loopback() || peer == client.local().ip().to_canonical()
 }

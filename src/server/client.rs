@@ -36,6 +36,8 @@ pub struct ClientOptions {
     pub client_idle: Duration,
     /// No progress in a body, or in what the client has to take from us.
     pub body_idle: Duration,
+    /// Whether a client may speak SOCKS5 instead of HTTP.
+    pub socks5: bool,
 }
 
 /// Why no further request can be read from a connection.
@@ -71,12 +73,21 @@ pub(super) enum Next {
     Closed,
 }
 
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// A balancer has brought it, and says so: the address is no proof of where the client is.
+    pub is_brought: bool,
+}
+
 /// The client's end of a connection.
 #[derive(Debug)]
 pub struct Client {
     stream: Stream,
     inbox: Inbox,
-    peer: SocketAddr,
+    peer: Peer,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -91,7 +102,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: Stream, peer: SocketAddr, options: Arc<ClientOptions>, drain: Drain) -> Self {
+    pub(super) fn new(stream: Stream, peer: Peer, options: Arc<ClientOptions>, drain: Drain) -> Self {
         Self {
             stream,
             inbox: Inbox::new(),
@@ -110,7 +121,13 @@ impl Client {
     /// The client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.address
+    }
+
+    /// Whether that is what a balancer says.
+    #[must_use]
+    pub fn is_brought(&self) -> bool {
+        self.peer.is_brought
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.

@@ -5,7 +5,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -18,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    client::{Client, ClientOptions, Next, RefusedHead},
+    balancer::Balancers,
+    client::{Client, ClientOptions, Next, Peer, RefusedHead},
     drain::Drain,
     head::RequestHead,
     linger,
@@ -31,6 +31,8 @@ use crate::net::stream::Stream;
 pub struct ConnectionOptions {
     /// What is read, and how long is waited for it.
     pub client: ClientOptions,
+    /// Who brings the connections of others.
+    pub balancers: Arc<Balancers>,
     /// Silence before keep-alive probes are sent to a client.
     pub tcp_keepalive: Duration,
 }
@@ -41,6 +43,7 @@ pub(super) struct Shared<S> {
     pub(super) service: Arc<S>,
     pub(super) client: Arc<ClientOptions>,
     pub(super) drain: Drain,
+    pub(super) balancers: Arc<Balancers>,
     pub(super) tcp_keepalive: Duration,
     /// Whether connections have the options of their socket from the listening one.
     pub(super) is_prepared: bool,
@@ -52,6 +55,7 @@ impl<S: Service> Shared<S> {
             service,
             client: Arc::new(options.client.clone()),
             drain,
+            balancers: Arc::clone(&options.balancers),
             tcp_keepalive: options.tcp_keepalive,
             is_prepared: false,
         }
@@ -71,14 +75,10 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
 /// takes the request for lost when it is turned away.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves `stream` until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(
-    stream: Stream,
-    peer: SocketAddr,
-    shared: Arc<Shared<S>>,
-) -> Option<Tunnel> {
+pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Shared<S>>) -> Option<Tunnel> {
     let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {

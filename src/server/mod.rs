@@ -5,6 +5,7 @@
 //! deadlines on clients; not what a proxy is.
 
 pub mod accept;
+mod balancer;
 mod client;
 mod connection;
 mod contained;
@@ -13,7 +14,8 @@ mod head;
 mod linger;
 mod service;
 
-pub use client::{Client, ClientOptions, Fault, RefusedHead};
+pub use balancer::Balancers;
+pub use client::{Client, ClientOptions, Fault, Peer, RefusedHead};
 pub use connection::ConnectionOptions;
 pub use contained::is_contained;
 pub use head::{RequestHead, RequestTarget};

@@ -56,6 +56,20 @@ pub trait Service: Send + Sync + 'static {
     /// What is full.
     fn admit(&self, peer: SocketAddr) -> Result<Self::Ticket, Self::Crowd>;
 
+    /// As [`Service::admit`], for a connection of which it is not known yet whose it is.
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn admit_unnamed(&self) -> Result<Self::Ticket, Self::Crowd>;
+
+    /// It is known now: whether `client` may have it.
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn name(&self, ticket: &mut Self::Ticket, client: SocketAddr) -> Result<(), Self::Crowd>;
+
     /// The answer to a client that was not admitted: a complete message, written as it is.
     fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr) -> Bytes;
 

@@ -38,6 +38,7 @@ mod monitoring;
 mod operations;
 mod pooling;
 mod privileges;
+mod proxy_protocol;
 mod rate_exact;
 mod rate_limit;
 mod reload;

@@ -35,6 +35,14 @@ impl Service for Fragile {
         Ok(Ticket(Arc::clone(&self.connections)))
     }
 
+    fn admit_unnamed(&self) -> Result<Ticket, ()> {
+        self.admit(SocketAddr::from(([0; 4], 0)))
+    }
+
+    fn name(&self, _: &mut Ticket, _: SocketAddr) -> Result<(), ()> {
+        Ok(())
+    }
+
     fn crowded(&self, (): (), _: SocketAddr) -> Bytes {
         Bytes::new()
     }
@@ -74,7 +82,9 @@ async fn a_panic_takes_nobody_else_down() {
             client_header: Duration::from_secs(10),
             client_idle: Duration::from_secs(10),
             body_idle: Duration::from_secs(10),
+            socks5: false,
         },
+        balancers: Arc::default(),
         tcp_keepalive: Duration::from_secs(30),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
