@@ -106,9 +106,9 @@ fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Ar
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
         let patience = shared.client.client_header;
-        let Some(address) = shared.balancers.client(&stream, balancer, patience, &shared.drain).await else {
-            return;
-        };
+        // Boxed: what is served has no need of its room.
+        let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
+        let Some(address) = naming.await else { return };
         if let Err(crowd) = shared.service.name(&mut ticket, address) {
             turn_away(&stream, &shared.service.crowded(crowd, address));
             return;

@@ -21,7 +21,10 @@ use tokio::{
 
 use super::{drain::Drain, head::RequestHead};
 use crate::{
-    message::head::{self, HeadError, HeadLimits},
+    message::{
+        head::{self, HeadError, HeadLimits},
+        socks,
+    },
     net::{inbox::Inbox, stream::Stream},
 };
 
@@ -67,6 +70,8 @@ pub struct RefusedHead {
 pub(super) enum Next {
     /// A request.
     Head(Box<RequestHead>),
+    /// The client speaks SOCKS5, and has begun to at this time.
+    Socks(Instant),
     /// Something that is none.
     Refused(RefusedHead),
     /// Nothing any more.
@@ -99,6 +104,8 @@ pub struct Client {
     /// Since when nothing is there of the next head.
     silent_since: Option<Instant>,
     finished: Option<Instant>,
+    /// Its first byte may be that of SOCKS5.
+    may_be_socks: bool,
 }
 
 impl Client {
@@ -109,6 +116,7 @@ impl Client {
             peer,
             local: None,
             timer: Timer::default(),
+            may_be_socks: options.socks5,
             options,
             drain,
             searched: 0,
@@ -180,6 +188,21 @@ impl Client {
         self.finished
     }
 
+    /// Reads more of what the client sends, once. Zero is its end.
+    ///
+    /// # Errors
+    ///
+    /// The connection's, or `TimedOut` at `until`.
+    pub async fn fill(&mut self, until: Instant) -> io::Result<usize> {
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = self.inbox.poll_fill(cx, &mut self.stream) {
+                return Poll::Ready(read);
+            }
+            self.timer.poll_until(cx, until).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
+    }
+
     /// Sends all of `bytes`.
     ///
     /// # Errors
@@ -236,7 +259,10 @@ impl Client {
         let limits = self.options.head;
         loop {
             if !self.inbox.is_empty() {
-                self.head_started.get_or_insert_with(Instant::now);
+                let started = *self.head_started.get_or_insert_with(Instant::now);
+                if std::mem::take(&mut self.may_be_socks) && self.inbox.unread()[0] == socks::VERSION {
+                    return Poll::Ready(Next::Socks(started));
+                }
                 if let Some(end) = head::find_end(self.inbox.unread(), self.searched) {
                     return Poll::Ready(self.begin(end));
                 }

@@ -67,11 +67,16 @@ enum End {
     Refused(RefusedHead),
     /// The last request was one of HTTP/1.0, and its response was cut.
     CutUnframed,
+    /// There is no tunnel for one who speaks SOCKS5.
+    Socks,
 }
 
 /// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
 /// takes the request for lost when it is turned away.
 pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A client that speaks SOCKS5 and is told no is closed within this time (RFC 1928 section 6).
+const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves `stream` until it is closed, or goes on as a tunnel.
 pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Shared<S>>) -> Option<Tunnel> {
@@ -80,6 +85,13 @@ pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Sh
     let end = loop {
         let head = match next(&mut client, spare_until.take()).await {
             Next::Head(head) => head,
+            Next::Socks(started) => {
+                // Boxed, as below.
+                match Box::pin(shared.service.serve_socks(&mut client, started)).await {
+                    After::Takeover(takeover) => break End::After(After::Takeover(takeover)),
+                    _ => break End::Socks,
+                }
+            }
             Next::Refused(refused) => break End::Refused(refused),
             Next::Closed => break End::After(After::Close),
         };
@@ -115,6 +127,7 @@ async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
             }
         }
         End::After(After::Close | After::KeepAlive) => close(client, patience).await,
+        End::Socks => linger::close(client.into_parts().0, patience.min(SOCKS_PATIENCE)).await,
         End::After(After::Linger) => linger::close(client.into_parts().0, patience).await,
         // The end of the stream would be the end of the message: only a reset says that it is not. And what a client does
         // not take is not kept for it in the kernel.

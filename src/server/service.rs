@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     client::{Client, RefusedHead},
@@ -78,6 +79,14 @@ pub trait Service: Send + Sync + 'static {
         &'a self,
         head: &'a RequestHead,
         client: &'a mut Client,
+    ) -> impl Future<Output = After> + Send + 'a;
+
+    /// Serves a client that speaks SOCKS5 instead, whose first byte was there at `started`. Whatever comes of it, no request
+    /// follows.
+    fn serve_socks<'a>(
+        &'a self,
+        client: &'a mut Client,
+        started: Instant,
     ) -> impl Future<Output = After> + Send + 'a;
 
     /// Answers what never became a request: a complete message, after which the connection is closed. Nothing for a

@@ -58,6 +58,10 @@ impl Service for Fragile {
         }
     }
 
+    async fn serve_socks(&self, _: &mut Client, _: Instant) -> After {
+        After::Cut
+    }
+
     fn refuse(&self, _: &mut Client, _: &RefusedHead) -> Bytes {
         Bytes::new()
     }
