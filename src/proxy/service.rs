@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -28,7 +28,7 @@ use crate::{
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
-    server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
+    server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits},
 };
 
@@ -85,6 +85,10 @@ impl Service for Proxy {
 
     fn admit(&self, peer: SocketAddr) -> Result<ConnectionTicket, Crowd> {
         self.account.admit(peer.ip())
+    }
+
+    fn shaken(&self, how: Handshake) {
+        self.account.counters().handshakes[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
@@ -191,7 +195,10 @@ async fn decide(
     path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
-    if let Some(login) = &live.kept.login {
+    if let Some(user) = client.user() {
+        // Its certificate was asked for, and nobody else can have it.
+        exchange.identified(Arc::clone(user));
+    } else if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
         identify(login, live, head, client.peer().ip(), exchange).await?;

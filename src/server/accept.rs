@@ -11,12 +11,16 @@ use tokio::{
 };
 
 use super::{
-    connection::{self, ConnectionOptions, Shared},
+    connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
     drain::Drain,
+    handshake,
     service::Service,
 };
-use crate::net::socket;
+use crate::net::{
+    socket,
+    tls::{Accepted, Protocol},
+};
 
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -76,6 +80,11 @@ async fn sweep<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>) {
 fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
     let ticket = match shared.service.admit(peer) {
         Ok(ticket) => ticket,
+        Err(crowd) if shared.tls.is_some() => {
+            tracing::debug!(%peer, "no room for a client with TLS");
+            drop(crowd);
+            return;
+        }
         Err(crowd) => {
             turn_away(&stream, &shared.service.crowded(crowd, peer));
             return;
@@ -88,7 +97,8 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
-        if let Some(tunnel) = connection::serve(stream.into(), peer, shared).await {
+        let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+        if let Some(tunnel) = connection::serve(arrived, shared).await {
             // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
             tokio::spawn(contain(async move {
                 tunnel.await;
@@ -96,6 +106,17 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
             }));
         }
     }));
+}
+
+/// A client that can speak, once it is encrypted where that is wanted; none when it is gone.
+async fn welcome<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Shared<S>) -> Option<Arrived> {
+    let Some(tls) = &shared.tls else {
+        return Some(Arrived { stream: stream.into(), peer, user: None, protocol: Protocol::Http1 });
+    };
+    // Boxed, so that who serves a client need not have the room for its handshake.
+    let shaking = Box::pin(handshake::shake_hands(stream, tls, |how| shared.service.shaken(how)));
+    let Accepted { stream, protocol, user, .. } = shaking.await?;
+    Some(Arrived { stream, peer, user, protocol })
 }
 
 /// Answers a client for which there is no room, with what the socket takes at once.

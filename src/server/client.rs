@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{drain::Drain, head::RequestHead};
+use super::{connection::Arrived, drain::Drain, head::RequestHead};
 use crate::{
     message::head::{self, HeadError, HeadLimits},
     net::{inbox::Inbox, stream::Stream},
@@ -77,6 +77,7 @@ pub struct Client {
     stream: Stream,
     inbox: Inbox,
     peer: SocketAddr,
+    user: Option<Arc<str>>,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -91,11 +92,12 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: Stream, peer: SocketAddr, options: Arc<ClientOptions>, drain: Drain) -> Self {
+    pub(super) fn new(arrived: Arrived, options: Arc<ClientOptions>, drain: Drain) -> Self {
         Self {
-            stream,
+            stream: arrived.stream,
             inbox: Inbox::new(),
-            peer,
+            peer: arrived.peer,
+            user: arrived.user,
             local: None,
             timer: Timer::default(),
             options,
@@ -111,6 +113,12 @@ impl Client {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whom the client's certificate names, where clients have to have one.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.

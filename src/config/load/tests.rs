@@ -115,7 +115,6 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
         ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
-        ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
         ("routes: [{ via: deny }]", "routes"),
     ] {
         let all = problems(text, &[]);

@@ -76,6 +76,7 @@ async fn a_panic_takes_nobody_else_down() {
             body_idle: Duration::from_secs(10),
         },
         tcp_keepalive: Duration::from_secs(30),
+        tls: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
