@@ -51,6 +51,7 @@ mod supervision;
 mod systemd;
 mod target;
 mod timeouts;
+mod tls;
 mod traces;
 mod tunnels;
 mod upgrade;
