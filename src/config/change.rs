@@ -101,6 +101,8 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         forwarding,
         access,
         rate_limit,
+        routes,
+        default_route,
         logging,
         access_log,
         admin,
@@ -194,6 +196,12 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         AccessSettings { mode, clients, deny, allow, connect_ports, users_file, realm, local_client_bypass }
     );
     section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
+    if *routes != new.routes {
+        keys.push("routes");
+    }
+    if *default_route != new.default_route {
+        keys.push("default_route");
+    }
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(
         keys,

@@ -83,8 +83,6 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
     ("upstreams", "[]"),
-    ("routes", "[]"),
-    ("default_route", "direct"),
     ("tls.listen_addr", "null"),
     ("tls.cert_path", "null"),
     ("tls.key_path", "null"),

@@ -13,9 +13,10 @@ use std::{
 use http::HeaderName;
 
 pub use super::{
-    conditions::Conditions,
+    conditions::{AskedBy, Conditions, Wildcard},
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
     users::UsersFile,
 };
 use crate::net::filter::{NetPattern, NetSet};
@@ -51,6 +52,10 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// `routes`, in order.
+    pub routes: Vec<RouteSettings>,
+    /// `default_route`: the way out that no route takes.
+    pub default_route: RouteVia,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.
