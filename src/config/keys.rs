@@ -82,7 +82,6 @@ pub(super) const KEYS: &[&str] = &[
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
-    ("upstreams", "[]"),
     ("routes", "[]"),
     ("default_route", "direct"),
     ("tls.listen_addr", "null"),

@@ -22,6 +22,7 @@ use super::{
         UpstreamSettings, Via,
     },
     tree::{Kind, Value},
+    upstreams,
 };
 use crate::net::authority::Host;
 
@@ -55,6 +56,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
+        upstreams: upstreams::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -368,7 +370,7 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
 }
 
 /// A number from 0 to 1.
-fn share(value: &Value) -> Result<f64, String> {
+pub(super) fn share(value: &Value) -> Result<f64, String> {
     let number = match &value.kind {
         Kind::Int(number) => *number as f64,
         Kind::Float(number) => *number,

@@ -399,7 +399,7 @@ pub(super) fn whole(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, S
     u64::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(accepted)
 }
 
-fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(super) fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let accepted = || {
         let (from, to) = (show_duration(*range.start()), show_duration(*range.end()));
         format!(

@@ -16,6 +16,10 @@ pub use super::{
     conditions::Conditions,
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    upstreams::{
+        Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
+        ServerScheme, ServerSettings,
+    },
     users::UsersFile,
 };
 use crate::net::filter::{NetPattern, NetSet};
@@ -51,6 +55,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// Groups that routes name. No two have one name.
+    pub upstreams: Vec<GroupSettings>,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.
