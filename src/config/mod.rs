@@ -23,6 +23,7 @@ mod section;
 pub mod settings;
 pub mod show;
 mod tree;
+mod upstreams;
 mod usable;
 pub mod users;
 mod value;

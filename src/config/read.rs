@@ -23,6 +23,7 @@ use super::{
         TimeoutsSettings, UpstreamSettings, Via,
     },
     tree::{Kind, Value},
+    upstreams,
 };
 use crate::net::authority::Host;
 
@@ -42,6 +43,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     unbuilt(reader);
+    let upstreams = upstreams::read(reader);
+    let ways = routes::ways(&upstreams);
     let settings = Settings {
         listen_addr: listen_addr(reader),
         log_level: log_level(reader),
@@ -57,8 +60,9 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
-        routes: routes::read(reader, &[]),
-        default_route: routes::default(reader, &[]),
+        routes: routes::read(reader, &ways),
+        default_route: routes::default(reader, &ways),
+        upstreams,
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -372,7 +376,7 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
 }
 
 /// A number from 0 to 1.
-fn share(value: &Value) -> Result<f64, String> {
+pub(super) fn share(value: &Value) -> Result<f64, String> {
     let number = match &value.kind {
         Kind::Int(number) => *number as f64,
         Kind::Float(number) => *number,

@@ -14,6 +14,7 @@ use super::{
     read::{LONGEST_WAIT, SHORTEST},
     reader::{Reader, duration, quoted, size, text},
     section::Section,
+    settings::{GroupKind, GroupSettings},
 };
 
 /// One route. The first whose conditions hold is taken.
@@ -97,6 +98,18 @@ impl RouteSettings {
 const MAX_ROUTES: usize = 20_000;
 
 const KEY: &str = "routes";
+
+/// The ways that groups are.
+pub(super) fn ways(groups: &[GroupSettings]) -> Vec<RouteVia> {
+    let way = |(index, group): (usize, &GroupSettings)| {
+        let place = GroupPlace { name: group.name.clone(), index };
+        match group.kind {
+            GroupKind::Origin => RouteVia::Origin(place),
+            GroupKind::Proxy => RouteVia::Proxy(place),
+        }
+    };
+    groups.iter().enumerate().map(way).collect()
+}
 
 /// Reads `routes`, of which each may lead to one of these `groups`, too.
 pub(super) fn read(reader: &mut Reader<'_>, groups: &[RouteVia]) -> Vec<RouteSettings> {

@@ -104,6 +104,37 @@ impl<'a, 'p> Section<'a, 'p> {
         entries.iter().filter_map(convert).collect()
     }
 
+    /// A list of one section at least and `most` at most. A single section is a list of one; none when what is there is no such
+    /// list.
+    pub(super) fn sections<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Section<'a, '_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.known.push(name);
+        let members = match self.get(name) {
+            None => {
+                self.problem(name, "is missing; a list is accepted");
+                return None;
+            }
+            Some(Value { kind: Kind::List(members), .. }) => members.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+        };
+        if members.is_empty() {
+            self.problem(name, "found an empty list; at least one is accepted");
+        }
+        if members.len() > most {
+            self.problem(name, &format!("found {} of them; {most} at most are accepted", members.len()));
+        }
+        let path = format!("{}.{name}", self.path);
+        let members = members.iter().enumerate();
+        let read = members.filter_map(|(index, member)| {
+            Section::read(format!("{path}[{index}]"), member, self.problems, &read)
+        });
+        Some(read.collect())
+    }
+
     /// A section inside of this one.
     pub(super) fn child<T>(
         &mut self,

@@ -17,6 +17,10 @@ pub use super::{
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
     routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
+    upstreams::{
+        Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
+        ServerScheme, ServerSettings,
+    },
     users::UsersFile,
 };
 use crate::net::filter::{NetPattern, NetSet};
@@ -52,6 +56,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// Groups that routes name. No two have one name.
+    pub upstreams: Vec<GroupSettings>,
     /// `routes`, in order.
     pub routes: Vec<RouteSettings>,
     /// `default_route`: the way out that no route takes.
