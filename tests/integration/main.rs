@@ -42,6 +42,7 @@ mod rate_exact;
 mod rate_limit;
 mod reload;
 mod responses;
+mod routes;
 mod spellings;
 mod start;
 mod succession;
