@@ -23,7 +23,7 @@ use crate::{
     net::{
         authority::Authority,
         dial::Dialled,
-        relay::{RelayCounts, RelayOutcome},
+        relay::{Meter, RelayCounts, RelayOutcome},
     },
     policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     method: Option<Method>,
-    http10: bool,
+    proto: &'static str,
     scheme: Option<&'static str>,
     authority: Option<Arc<Authority>>,
     /// The raw target or its path, for the log.
@@ -88,7 +88,7 @@ impl Exchange {
             started,
             started_at,
             method: None,
-            http10: false,
+            proto: "HTTP/1.1",
             scheme: None,
             authority: None,
             path: Bytes::new(),
@@ -117,6 +117,11 @@ impl Exchange {
         self.id
     }
 
+    /// `http` or `https`, where the target has one.
+    pub(super) fn scheme(&self) -> Option<&'static str> {
+        self.scheme
+    }
+
     /// Whether it is one of HEAD, whose answer has no content.
     pub(super) fn is_head(&self) -> bool {
         self.method.as_ref().is_some_and(|method| *method == Method::HEAD)
@@ -132,9 +137,9 @@ impl Exchange {
     }
 
     /// The request's head was understood.
-    pub(super) fn requested(&mut self, method: Method, http10: bool, trace: Option<TraceParent>) {
+    pub(super) fn requested(&mut self, method: Method, proto: &'static str, trace: Option<TraceParent>) {
         self.method = Some(method);
-        self.http10 = http10;
+        self.proto = proto;
         self.trace = trace;
     }
 
@@ -262,15 +267,7 @@ impl Exchange {
 
     /// It goes on as a tunnel, whose bytes are counted here.
     pub(super) fn tunnels(&mut self) -> Arc<RelayCounts> {
-        let (up, down) = (self.seat().clone(), self.seat().clone());
-        let counts = Arc::new(RelayCounts::metered(
-            Box::new(move |bytes| {
-                up.counters().bytes_in.fetch_add(bytes, Ordering::Relaxed);
-            }),
-            Box::new(move |bytes| {
-                down.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
-            }),
-        ));
+        let counts = Arc::new(RelayCounts::metered(Arc::clone(&self.account) as Arc<dyn Meter>));
         self.counts = Some(Arc::clone(&counts));
         self.close = "drain";
         let counters = self.account.counters();
@@ -364,7 +361,7 @@ impl Exchange {
             // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
             path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
             keep_query: self.query == QueryLogging::Keep,
-            proto: if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            proto: self.proto,
             status: self.status.map(|status| status.as_u16()),
             error: self.error.map(ProxyErrorType::name),
             rule: self.rule.as_ref().map(RuleName::as_str),

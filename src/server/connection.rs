@@ -5,7 +5,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -18,9 +17,9 @@ use tokio::{
 };
 
 use super::{
-    client::{Client, ClientOptions, Next, RefusedHead},
+    balancer::Balancers,
+    client::{Client, ClientOptions, Next, Peer, RefusedHead},
     drain::Drain,
-    head::RequestHead,
     linger,
     service::{After, ClientIo, Service, Tunnel},
 };
@@ -31,6 +30,8 @@ use crate::net::stream::Stream;
 pub struct ConnectionOptions {
     /// What is read, and how long is waited for it.
     pub client: ClientOptions,
+    /// Who brings the connections of others.
+    pub balancers: Arc<Balancers>,
     /// Silence before keep-alive probes are sent to a client.
     pub tcp_keepalive: Duration,
 }
@@ -41,6 +42,7 @@ pub(super) struct Shared<S> {
     pub(super) service: Arc<S>,
     pub(super) client: Arc<ClientOptions>,
     pub(super) drain: Drain,
+    pub(super) balancers: Arc<Balancers>,
     pub(super) tcp_keepalive: Duration,
     /// Whether connections have the options of their socket from the listening one.
     pub(super) is_prepared: bool,
@@ -52,6 +54,7 @@ impl<S: Service> Shared<S> {
             service,
             client: Arc::new(options.client.clone()),
             drain,
+            balancers: Arc::clone(&options.balancers),
             tcp_keepalive: options.tcp_keepalive,
             is_prepared: false,
         }
@@ -64,40 +67,58 @@ enum End {
     Refused(RefusedHead),
     /// The last request was one of HTTP/1.0, and its response was cut.
     CutUnframed,
+    /// There is no tunnel for one who speaks SOCKS5.
+    Socks,
 }
-
-/// How long the room that serving needs is kept for a client that is silent.
-const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
 /// takes the request for lost when it is turned away.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A client that speaks SOCKS5 and is told no is closed within this time (RFC 1928 section 6).
+const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves `stream` until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(
-    stream: Stream,
-    peer: SocketAddr,
-    shared: Arc<Shared<S>>,
-) -> Option<Tunnel> {
+pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Shared<S>>) -> Option<Tunnel> {
     let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
-        let head = match next(&mut client, spare_until.take(), None).await {
-            Some(Next::Head(head)) => head,
-            Some(Next::Refused(refused)) => break End::Refused(refused),
-            Some(Next::Closed) | None => break End::After(After::Close),
+        let head = match next(&mut client, spare_until.take()).await {
+            Next::Head(head) => head,
+            Next::Socks(started) => {
+                // Boxed, as below.
+                match Box::pin(shared.service.serve_socks(&mut client, started)).await {
+                    After::Takeover(takeover) => break End::After(After::Takeover(takeover)),
+                    _ => break End::Socks,
+                }
+            }
+            Next::Refused(refused) => break End::Refused(refused),
+            Next::Closed => break End::After(After::Close),
         };
-        // Boxed, so that neither a silent client nor a tunnel holds the room that HTTP needs.
-        if let Some(end) = Box::pin(serve_requests(head, &mut client, &shared)).await {
-            break end;
+        // Boxed, so that neither a silent client nor a tunnel holds the room that a request needs.
+        match Box::pin(shared.service.serve(&head, &mut client)).await {
+            After::KeepAlive => {}
+            After::Cut if head.is_http10() => break End::CutUnframed,
+            after => break End::After(after),
         }
     };
-    let patience = shared.client.client_header;
     match end {
         End::After(After::Takeover(takeover)) => {
             let (stream, early) = client.into_parts();
-            return Some(takeover(ClientIo { stream, early }));
+            Some(takeover(ClientIo { stream, early }))
         }
+        end => {
+            // Boxed, as above.
+            Box::pin(finish(end, client, &shared)).await;
+            None
+        }
+    }
+}
+
+/// Does what is left to be done on a connection that carries no further request.
+async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
+    let patience = shared.client.client_header;
+    match end {
         End::Refused(refused) => {
             let answer = shared.service.refuse(&mut client, &refused);
             let (mut stream, _) = client.into_parts();
@@ -106,6 +127,7 @@ pub(super) async fn serve<S: Service>(
             }
         }
         End::After(After::Close | After::KeepAlive) => close(client, patience).await,
+        End::Socks => linger::close(client.into_parts().0, patience.min(SOCKS_PATIENCE)).await,
         End::After(After::Linger) => linger::close(client.into_parts().0, patience).await,
         // The end of the stream would be the end of the message: only a reset says that it is not. And what a client does
         // not take is not kept for it in the kernel.
@@ -113,56 +135,27 @@ pub(super) async fn serve<S: Service>(
             let (stream, _) = client.into_parts();
             stream.reset_on_close();
         }
-        End::After(After::Cut) => {}
-    }
-    None
-}
-
-/// Serves one request after the other. None when the client has been silent for a while.
-async fn serve_requests<S: Service>(
-    mut head: Box<RequestHead>,
-    client: &mut Client,
-    shared: &Shared<S>,
-) -> Option<End> {
-    loop {
-        match shared.service.serve(&head, client).await {
-            After::KeepAlive => {}
-            After::Cut if head.is_http10() => return Some(End::CutUnframed),
-            after => return Some(End::After(after)),
-        }
-        head = match next(client, None, Some(PARK_AFTER)).await? {
-            Next::Head(head) => head,
-            Next::Refused(refused) => return Some(End::Refused(refused)),
-            Next::Closed => return Some(End::After(After::Close)),
-        };
+        End::After(After::Cut | After::Takeover(_)) => {}
     }
 }
 
-/// What the client sends next. A silent client is closed when the server drains, but not before `spare_until`. None when it
-/// has been silent for `park_after`.
-async fn next(
-    client: &mut Client,
-    spare_until: Option<Instant>,
-    park_after: Option<Duration>,
-) -> Option<Next> {
+/// What the client sends next. A silent client is closed when the server drains, but not before `spare_until`.
+async fn next(client: &mut Client, spare_until: Option<Instant>) -> Next {
     let drain = client.drain();
     let mut drain_started = pin!(drain.started());
     let mut is_draining = false;
     poll_fn(|cx| {
         if let Poll::Ready(next) = client.poll_next(cx) {
-            return Poll::Ready(Some(next));
+            return Poll::Ready(next);
         }
         is_draining = is_draining || drain_started.as_mut().poll(cx).is_ready();
         if !client.is_silent() {
             return Poll::Pending;
         }
         if is_draining && spare_until.is_none_or(|until| client.poll_until(cx, until).is_ready()) {
-            return Poll::Ready(Some(Next::Closed));
+            return Poll::Ready(Next::Closed);
         }
-        match (park_after, client.silent_since()) {
-            (Some(patience), Some(since)) => client.poll_until(cx, since + patience).map(|()| None),
-            _ => Poll::Pending,
-        }
+        Poll::Pending
     })
     .await
 }
