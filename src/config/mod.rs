@@ -31,6 +31,6 @@ mod value;
 
 pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
-pub use reader::{InForce, show_duration, show_size};
+pub use reader::InForce;
 pub use settings::Settings;
 pub use usable::examine;
