@@ -33,7 +33,7 @@ mod value;
 
 pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
-pub use reader::{InForce, show_duration, show_size};
+pub use reader::InForce;
 pub use settings::Settings;
 pub use tls::outlook;
 pub use usable::examine;
