@@ -23,7 +23,7 @@ use super::{
 use crate::{
     message::{
         field::Name,
-        target::{self, Scheme},
+        target,
         trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
@@ -54,7 +54,11 @@ impl Proxy {
     /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one.
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
-        self.live.store(Arc::new(live));
+        let connector = live.connector.clone();
+        let old = self.live.swap(Arc::new(live));
+        if !old.connector.is(&connector) {
+            old.connector.retire();
+        }
     }
 
     /// What the next generation may keep.
@@ -129,9 +133,6 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                if scheme == Scheme::Https {
-                    return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
-                }
                 let path = Some(&*path_and_query);
                 let permit = match decide(&live, client, head, &authority, path, &mut exchange).await {
                     Ok(permit) => permit,
@@ -154,6 +155,7 @@ impl Service for Proxy {
                     live: &live,
                     head,
                     origin: authority,
+                    scheme,
                     path,
                     max_forwards,
                     permit,

@@ -6,13 +6,13 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::settings::{self, Mode, Settings, TlsSettings, Via},
+    config::settings::{self, Mode, Settings, TlsSettings, UpstreamTlsSettings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
-        tls::{Acceptor, AcceptorOptions, Protocol, TlsError},
+        tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
     },
     policy::Policy,
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
@@ -100,7 +100,22 @@ pub(super) fn keep(
     } else {
         store(settings, seat)?
     };
-    Ok(Kept { login, store })
+    let connector = match (old, had.connector) {
+        (Some(old), Some(connector)) if old.upstream_tls == settings.upstream_tls => connector,
+        _ => connector(&settings.upstream_tls),
+    };
+    Ok(Kept { login, store, connector: Some(connector) })
+}
+
+/// How origins are reached with TLS.
+fn connector(settings: &UpstreamTlsSettings) -> Connector {
+    Connector::new(ConnectorOptions {
+        system_roots: settings.system_roots,
+        authorities: settings.ca_path.as_ref().map(|file| file.content.clone()),
+        identity: settings.identity(),
+        oldest: settings.min_version,
+        protocols: vec![Protocol::Http1],
+    })
 }
 
 /// How users are known; none = nobody has to log in.
@@ -149,6 +164,7 @@ pub(super) fn live(
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
+        connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),

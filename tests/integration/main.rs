@@ -50,6 +50,7 @@ mod systemd;
 mod target;
 mod timeouts;
 mod tls;
+mod tls_upstream;
 mod traces;
 mod tunnels;
 mod upgrade;

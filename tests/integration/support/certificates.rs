@@ -1,5 +1,7 @@
 //! Authorities and what they sign, fresh for each test.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, date_time_ymd,
@@ -18,7 +20,8 @@ pub(crate) struct Signed {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name = named("authority");
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        params.distinguished_name = named(&format!("authority {}", MADE.fetch_add(1, Ordering::Relaxed)));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("there is randomness");
         Self(CertifiedIssuer::self_signed(params, key).expect("it can sign itself"))
