@@ -8,6 +8,7 @@ pub(super) const KEYS: &[&str] = &[
     "group",
     "listen.backlog",
     "listen.proxy_protocol",
+    "listen.socks5",
     "runtime.mode",
     "runtime.worker_threads",
     "runtime.process_count",
@@ -88,7 +89,7 @@ pub(super) const KEYS: &[&str] = &[
 /// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] =
-    &[("listen.proxy_protocol", "[]"), ("upstreams", "[]"), ("routes", "[]"), ("default_route", "direct")];
+    &[("upstreams", "[]"), ("routes", "[]"), ("default_route", "direct")];
 
 /// Variables with a short name.
 pub(super) const SHORT_NAMES: &[(&str, &str)] = &[

@@ -12,6 +12,7 @@ pub mod change;
 pub mod conditions;
 mod files;
 mod keys;
+mod listen;
 pub mod load;
 pub mod password_hash;
 pub mod problem;

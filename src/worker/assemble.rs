@@ -16,8 +16,8 @@ use crate::{
     },
     policy::Policy,
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
-    server::{ClientOptions, ConnectionOptions, TlsOptions},
-    shared_memory::Seat,
+    server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
+    shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
 };
@@ -74,7 +74,7 @@ pub fn assemble(
     let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
-    let connections = connection_options(settings)?;
+    let connections = connection_options(settings, account.seat())?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections })
 }
@@ -201,7 +201,10 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOptions, AssembleError> {
+pub(super) fn connection_options(
+    settings: &Settings,
+    seat: &Seat,
+) -> Result<ConnectionOptions, AssembleError> {
     let limits = &settings.limits;
     Ok(ConnectionOptions {
         client: ClientOptions {
@@ -209,21 +212,23 @@ pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOption
             client_header: settings.timeouts.client_header,
             client_idle: settings.timeouts.client_idle,
             body_idle: settings.timeouts.body_idle,
+            socks5: settings.listen.socks5,
         },
+        balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
-        tls: tls(&settings.tls)?,
+        tls: tls(&settings.tls, seat)?,
     })
 }
 
 /// How clients are encrypted; none = nobody can be.
-fn tls(settings: &TlsSettings) -> Result<Option<TlsOptions>, TlsError> {
+fn tls(settings: &TlsSettings, seat: &Seat) -> Result<Option<TlsOptions>, TlsError> {
     let Some(identity) = settings.identity() else { return Ok(None) };
     let acceptor = Acceptor::new(&AcceptorOptions {
         identity: &identity,
         client_authorities: settings.client_ca_path.as_ref().map(|file| &file.content),
         oldest: settings.min_version,
         protocols: SPOKEN,
-        tickets: None,
+        tickets: Some(Arc::new(SharedTicketKeys::new(seat.segment().clone()))),
     })?;
     let turns = Arc::new(Semaphore::new(settings.max_handshakes));
     Ok(Some(TlsOptions { acceptor, timeout: settings.handshake_timeout, turns }))

@@ -49,7 +49,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     // Another value for every key that is built: any difference is noticed, and named as the file names it.
     let other = settings(
-        &"listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5 }\n\
+        &"listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5, proxy_protocol: [loopback], socks5: false }\n\
          runtime: { mode: multi_process, worker_threads: 1000, process_count: 250, use_reuseport: false, cpu_affinity: true }\n\
          supervision: { restart_workers: false, restart_delay: 2s, restart_delay_max: 31s, respawn_threshold: 6, \
          respawn_threshold_time: 61s, max_restarts: 1, start_timeout: 11s, heartbeat_timeout: 11s, shutdown_timeout: 31s }\n\
