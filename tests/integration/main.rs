@@ -52,6 +52,8 @@ mod systemd;
 mod target;
 mod timeouts;
 mod tls;
+mod tls_certificates;
+mod tls_handshakes;
 mod tls_upstream;
 mod traces;
 mod tunnels;
