@@ -35,8 +35,8 @@ pub(super) struct ProxyError {
     pub(super) details: Cow<'static, str>,
     /// The DNS answer code, for [`ProxyErrorType::DnsError`].
     pub(super) rcode: Option<&'static str>,
-    /// The alert, for [`ProxyErrorType::TlsAlertReceived`]: its number and its name.
-    pub(super) alert: Option<(u8, &'static str)>,
+    /// The alert, for [`ProxyErrorType::TlsAlertReceived`].
+    pub(super) alert: Option<u8>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
     /// Fields of the answer that belong to this failure alone.
@@ -246,7 +246,7 @@ impl From<&TlsError> for ProxyError {
         use ProxyErrorType as Kind;
         let (kind, alert) = match error {
             TlsError::Certificate(_) | TlsError::Name => (Kind::TlsCertificateError, None),
-            TlsError::Alert { alert, name } => (Kind::TlsAlertReceived, Some((u8::from(*alert), *name))),
+            TlsError::Alert(alert) => (Kind::TlsAlertReceived, Some(*alert)),
             TlsError::Setup(_) => (Kind::ProxyConfigurationError, None),
             _ => (Kind::TlsProtocolError, None),
         };

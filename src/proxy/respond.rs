@@ -11,6 +11,7 @@ use http::{StatusCode, Version};
 use super::{date, error::ProxyError, exchange::Exchange};
 use crate::{
     message::{field::Name, framing::Framing},
+    net::tls::alert_name,
     server::{After, Client, RequestHead},
 };
 
@@ -146,9 +147,9 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     if let Some(rcode) = &error.rcode {
         push_string(&mut text, "rcode", rcode);
     }
-    if let Some((id, name)) = error.alert {
-        let _ = write!(text, "; alert-id={id}");
-        push_string(&mut text, "alert-message", name);
+    if let Some(alert) = error.alert {
+        let _ = write!(text, "; alert-id={alert}");
+        push_string(&mut text, "alert-message", alert_name(alert));
     }
     if let Some(rule) = &error.rule {
         push_string(&mut text, "details", rule.as_str());
