@@ -37,16 +37,11 @@ pub struct Live {
     pub(super) dialer: Dialer,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
-    pub(super) connect_timeout: Duration,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
     pub(super) client_address: ClientAddress,
-    pub(super) max_body_size: u64,
-    pub(super) body_idle: Duration,
-    pub(super) response_head: Duration,
     pub(super) client_header: Duration,
-    pub(super) tunnel_idle: Duration,
     pub(super) half_close: Duration,
     pub(super) query: QueryLogging,
     pub(super) tunnel_interval: Option<Duration>,
@@ -103,7 +98,6 @@ impl Live {
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             connector: options.connector,
-            connect_timeout: timeouts.connect,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
@@ -116,11 +110,7 @@ impl Live {
                 settings::ClientAddress::Off => ClientAddress::Off,
                 settings::ClientAddress::XForwardedFor => ClientAddress::XForwardedFor,
             },
-            max_body_size: settings.limits.max_body_size,
-            body_idle: timeouts.body_idle,
-            response_head: timeouts.response_head,
             client_header: timeouts.client_header,
-            tunnel_idle: timeouts.tunnel_idle,
             half_close: timeouts.half_close,
             query: settings.access_log.query,
             // Nobody would read the lines.
@@ -138,7 +128,7 @@ impl Live {
 
     /// A connection to `origin`, at an address that `permit` lets be reached.
     pub(super) async fn dial(&self, origin: &Authority, permit: &Permit) -> Result<Dialled, ProxyError> {
-        self.dialer.dial(origin, &permit.reach).await.map_err(|error| {
+        self.dialer.dial_within(permit.route.timeouts.connect, origin, &permit.reach).await.map_err(|error| {
             let mut answer = ProxyError::from(&error);
             if let DialError::Prohibited { pattern, .. } = &error {
                 answer.rule = Some(self.policy.address_rule(pattern));
@@ -148,22 +138,22 @@ impl Live {
     }
 }
 
-/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, within what
-/// `timeouts.connect` has left since `started`.
+/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
+/// `deadline`.
 pub(super) async fn encrypt(
     live: &Live,
     origin: &Authority,
     dialled: Dialled,
-    started: Instant,
+    deadline: Instant,
 ) -> Result<Dialled, ProxyError> {
-    let Dialled { stream, peer, dns, .. } = dialled;
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
     let connecting = live.connector.connect(stream, &origin.host);
-    let connected = match timeout_at(started + live.connect_timeout, connecting).await {
+    let connected = match timeout_at(deadline, connecting).await {
         Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
         Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
     };
-    let connect = started.elapsed() - dns.unwrap_or_default();
-    Ok(Dialled { stream: connected.stream, peer, dns, connect })
+    Ok(Dialled { stream: connected.stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.

@@ -84,10 +84,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     }
     let ticket = match shared.service.admit(peer) {
         Ok(ticket) => ticket,
-        Err(crowd) => {
-            turn_away(&stream, shared, crowd, peer);
-            return;
-        }
+        Err(crowd) => return turn_away(&stream, crowd, peer, shared),
     };
     prepare(&stream, shared);
     let guard = shared.drain.guard();
@@ -100,10 +97,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
 fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Arc<Shared<S>>) {
     let mut ticket = match shared.service.admit_unnamed() {
         Ok(ticket) => ticket,
-        Err(crowd) => {
-            turn_away(&stream, shared, crowd, balancer);
-            return;
-        }
+        Err(crowd) => return turn_away(&stream, crowd, balancer, shared),
     };
     prepare(&stream, shared);
     let guard = shared.drain.guard();
@@ -114,8 +108,7 @@ fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Ar
         let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
         let Some(address) = naming.await else { return };
         if let Err(crowd) = shared.service.name(&mut ticket, address) {
-            turn_away(&stream, &shared, crowd, address);
-            return;
+            return turn_away(&stream, crowd, address, &shared);
         }
         serve(stream, Peer { address, is_brought: true }, shared, ticket, guard).await;
     }));
@@ -157,12 +150,13 @@ async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) 
     Some(Arrived { stream, peer, user, protocol })
 }
 
-/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS understands no answer.
-fn turn_away<S: Service>(stream: &TcpStream, shared: &Shared<S>, crowd: S::Crowd, peer: SocketAddr) {
-    let answer = shared.service.crowded(crowd, peer);
+/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS would not understand it.
+fn turn_away<S: Service>(stream: &TcpStream, crowd: S::Crowd, peer: SocketAddr, shared: &Shared<S>) {
     if shared.tls.is_some() {
+        tracing::debug!(%peer, "no room for a client with TLS");
         return;
     }
+    let answer = shared.service.crowded(crowd, peer);
     // What the client has sent is read, for an unread byte would turn the close into a reset that eats the answer.
     let mut scratch = [0; 4096];
     let _ = socket2::SockRef::from(stream).send(&answer);

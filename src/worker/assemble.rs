@@ -14,7 +14,7 @@ use crate::{
         resolve::{self, Resolver, ResolverError, ResolverOptions},
         tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
     },
-    policy::Policy,
+    policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::{Seat, SharedTicketKeys},
@@ -160,7 +160,7 @@ pub(super) fn live(
     );
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
-        policy: Policy::new(&settings.access, &own),
+        policy: Policy::new(&settings.access, Routes::new(settings), &own),
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),

@@ -43,6 +43,7 @@ mod rate_exact;
 mod rate_limit;
 mod reload;
 mod responses;
+mod routes;
 mod socks;
 mod spellings;
 mod start;
