@@ -119,7 +119,7 @@ impl Service for Proxy {
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         // Whom it names, and where its path is to be found there.
-        let (scheme, origin, host, path_and_query) = match head.target.clone() {
+        let (origin, host, scheme, path_and_query) = match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -141,7 +141,7 @@ impl Service for Proxy {
             RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
                 Some((origin, host)) => {
                     exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
-                    (Scheme::Http, origin, host, path)
+                    (origin, host, Scheme::Http, path)
                 }
                 None => {
                     exchange.targets(None, None, path.clone());
@@ -160,7 +160,7 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                (scheme, Arc::clone(&authority), authority, path_and_query)
+                (Arc::clone(&authority), authority, scheme, path_and_query)
             }
         };
         let path = Some(&*path_and_query);
