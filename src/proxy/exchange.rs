@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::{
     account::Account,
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     method: Option<Method>,
-    http10: bool,
+    version: Version,
     scheme: Option<&'static str>,
     authority: Option<Arc<Authority>>,
     /// The raw target or its path, for the log.
@@ -88,7 +88,7 @@ impl Exchange {
             started,
             started_at,
             method: None,
-            http10: false,
+            version: Version::HTTP_11,
             scheme: None,
             authority: None,
             path: Bytes::new(),
@@ -132,9 +132,9 @@ impl Exchange {
     }
 
     /// The request's head was understood.
-    pub(super) fn requested(&mut self, method: Method, http10: bool, trace: Option<TraceParent>) {
+    pub(super) fn requested(&mut self, method: Method, version: Version, trace: Option<TraceParent>) {
         self.method = Some(method);
-        self.http10 = http10;
+        self.version = version;
         self.trace = trace;
     }
 
@@ -341,7 +341,11 @@ impl Exchange {
             // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
             path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
             keep_query: self.query == QueryLogging::Keep,
-            proto: if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            proto: match self.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2.0",
+                _ => "HTTP/1.1",
+            },
             status: self.status.map(|status| status.as_u16()),
             error: self.error.map(ProxyErrorType::name),
             rule: self.rule.as_ref().map(RuleName::as_str),

@@ -99,7 +99,7 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        exchange.requested(head.method.clone(), head.is_http10(), TraceParent::of(head.fields()));
+        exchange.requested(head.method.clone(), head.version, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         match head.target.clone() {

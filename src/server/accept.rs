@@ -14,7 +14,7 @@ use super::{
     connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
     drain::Drain,
-    handshake,
+    handshake, http2,
     service::Service,
 };
 use crate::net::{
@@ -98,6 +98,10 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
         let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+        if arrived.protocol == Protocol::Http2 {
+            // Boxed, so that who speaks HTTP/1.1 need not have the room.
+            return Box::pin(http2::serve(arrived, shared)).await;
+        }
         if let Some(tunnel) = connection::serve(arrived, shared).await {
             // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
             tokio::spawn(contain(async move {

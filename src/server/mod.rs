@@ -1,8 +1,9 @@
 //! Accepting connections and serving a [`Service`] on them. Generic over the service.
 //!
-//! [`accept`] takes connections while there is room, `handshake` encrypts those of a listener with TLS, `connection` reads one request after the other from each and has the
-//! service answer it on the [`Client`] itself, and [`drain`] ends it all in an orderly way. Knows HTTP's heads and the
-//! deadlines on clients; not what a proxy is.
+//! [`accept`] takes connections while there is room, `handshake` encrypts those of a listener with TLS, `connection` reads one
+//! request after the other from each and has the service answer it on the [`Client`] itself, `http2` does the same for the streams
+//! of those that speak it, and [`drain`] ends it all in an orderly way. Knows HTTP's heads and the deadlines on clients; not what
+//! a proxy is.
 
 pub mod accept;
 mod client;
@@ -11,6 +12,7 @@ mod contained;
 pub mod drain;
 mod handshake;
 mod head;
+mod http2;
 mod linger;
 mod service;
 
@@ -19,4 +21,5 @@ pub use connection::ConnectionOptions;
 pub use contained::is_contained;
 pub use handshake::TlsOptions;
 pub use head::{RequestHead, RequestTarget};
+pub use http2::StreamFault;
 pub use service::{After, ClientIo, Handshake, Service, Takeover, Tunnel};

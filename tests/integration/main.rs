@@ -27,6 +27,7 @@ mod errors;
 mod exactness;
 mod explain;
 mod framing;
+mod h2;
 mod hop_by_hop;
 mod install;
 mod limits;
