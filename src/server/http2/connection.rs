@@ -15,15 +15,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     bounds::{self, MAX_STREAMS, Resets},
+    farewell::Farewell,
     stream::Streams,
     watch::{Watch, Wish},
 };
-use crate::{
-    net::stream::Stream,
-    server::{
-        connection::{Arrived, Shared},
-        service::Service,
-    },
+use crate::server::{
+    connection::{Arrived, Shared},
+    service::Service,
 };
 
 /// A stream that was taken.
@@ -34,16 +32,17 @@ pub(in crate::server) async fn serve<S: Service>(arrived: Arrived, shared: Arc<S
     let Arrived { stream, peer, user, .. } = arrived;
     // Only a socket that is no more has no name.
     let local = stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let patience = shared.client.client_header;
     let builder = bounds::builder(shared.client.head.max_bytes);
-    let handshake = builder.handshake::<_, Bytes>(stream);
-    if let Ok(Ok(connection)) = timeout(shared.client.client_header, handshake).await {
+    let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience));
+    if let Ok(Ok(connection)) = timeout(patience, handshake).await {
         let streams = Streams { peer, local, user, shared, tally: Arc::default() };
         run(connection, Arc::new(streams)).await;
     }
 }
 
 /// Takes streams until the client has no more of them.
-async fn run<S: Service>(mut connection: Connection<Stream, Bytes>, streams: Arc<Streams<S>>) {
+async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: Arc<Streams<S>>) {
     let (client, drain) = (Arc::clone(&streams.shared.client), streams.shared.drain.clone());
     let mut drain_started = pin!(drain.started());
     let mut is_draining = false;
@@ -89,7 +88,7 @@ async fn run<S: Service>(mut connection: Connection<Stream, Bytes>, streams: Arc
 
 /// The next stream, none when the connection is closed. Without room its frames are moved all the same. Cancel-safe.
 async fn next(
-    connection: &mut Connection<Stream, Bytes>,
+    connection: &mut Connection<Farewell, Bytes>,
     has_room: bool,
 ) -> Result<Option<Taken>, h2::Error> {
     poll_fn(|cx| {

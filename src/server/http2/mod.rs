@@ -6,7 +6,7 @@
 //! there `incoming` and `outgoing` turn frames into bytes and bytes into frames as they are asked for. There is no buffer
 //! between the two and no task: what a peer does not take is not read from the other one.
 //!
-//! `connection` is what streams share: it takes them, has each served as a `stream`, and ends with them. `tally` counts them, `watch` knows
+//! `connection` is what streams share: it takes them, has each served as a `stream`, and ends with them. `farewell` is how. `tally` counts them, `watch` knows
 //! the deadlines, and `bounds` says how much of everything there may be.
 //!
 //! The invariant of the room: what did not end in order is never seen to. A stream ends with END_STREAM when its message is
@@ -15,6 +15,7 @@
 mod bounds;
 mod carriage;
 mod connection;
+mod farewell;
 mod incoming;
 mod outgoing;
 mod request;

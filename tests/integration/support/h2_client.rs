@@ -85,6 +85,7 @@ impl H2Proxy {
     #[track_caller]
     pub(crate) fn frames(&self) -> Frames {
         let socket = TcpStream::connect_timeout(&self.proxy.tls_addr(), PATIENCE).expect("the proxy listens");
+        socket.set_nodelay(true).expect("a socket takes options");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket takes options");
         let session = ClientConnection::new(self.tls(), name()).expect("a client of rustls");
@@ -203,6 +204,13 @@ pub(crate) async fn take(body: &mut RecvStream, count: usize) -> Vec<u8> {
     }
     assert_eq!(bytes.len(), count, "more than was sent");
     bytes
+}
+
+/// The end of a stream, in order.
+pub(crate) async fn expect_end(body: &mut RecvStream) {
+    while let Some(data) = body.data().await {
+        assert!(data.expect("the stream is well").is_empty(), "more than was sent");
+    }
 }
 
 impl H2Answer {
