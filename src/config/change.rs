@@ -102,6 +102,9 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         forwarding,
         access,
         rate_limit,
+        upstreams,
+        routes,
+        default_route,
         tls,
         logging,
         access_log,
@@ -120,7 +123,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     if *group != new.group {
         keys.push("group");
     }
-    section!(keys, listen, &new.listen, "listen", ListenSettings { backlog });
+    section!(keys, listen, &new.listen, "listen", ListenSettings { backlog, proxy_protocol, socks5 });
     section!(
         keys,
         runtime,
@@ -203,6 +206,15 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         AccessSettings { mode, clients, deny, allow, connect_ports, users_file, realm, local_client_bypass }
     );
     section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
+    if *upstreams != new.upstreams {
+        keys.push("upstreams");
+    }
+    if *routes != new.routes {
+        keys.push("routes");
+    }
+    if *default_route != new.default_route {
+        keys.push("default_route");
+    }
     section!(
         keys,
         tls,

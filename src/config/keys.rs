@@ -1,4 +1,4 @@
-//! Every key there is, and the parts that are not built yet.
+//! Every key there is.
 
 /// All keys, in the order of the manual.
 pub(super) const KEYS: &[&str] = &[
@@ -8,6 +8,7 @@ pub(super) const KEYS: &[&str] = &[
     "group",
     "listen.backlog",
     "listen.proxy_protocol",
+    "listen.socks5",
     "runtime.mode",
     "runtime.worker_threads",
     "runtime.process_count",
@@ -84,11 +85,6 @@ pub(super) const KEYS: &[&str] = &[
     "admin.host_names",
     "admin.socket_path",
 ];
-
-/// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
-/// builds a part takes its lines away.
-pub(super) const UNBUILT: &[(&str, &str)] =
-    &[("listen.proxy_protocol", "[]"), ("upstreams", "[]"), ("routes", "[]"), ("default_route", "direct")];
 
 /// Variables with a short name.
 pub(super) const SHORT_NAMES: &[(&str, &str)] = &[

@@ -11,18 +11,18 @@ use std::{
 use http::HeaderName;
 
 use super::{
-    access,
-    keys::UNBUILT,
-    rate_limit,
+    access, listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
+    routes,
     settings::{
         AccessLogFormat, AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings,
-        Family, ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
-        MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        Family, ForwardingSettings, LimitKey, LimitsSettings, LogFormat, LoggingSettings, MAX_PROCESSES,
+        Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
         UpstreamSettings, Via,
     },
     tls,
     tree::{Kind, Value},
+    upstreams,
 };
 use crate::net::authority::Host;
 
@@ -36,17 +36,19 @@ const SECOND: Duration = Duration::from_secs(1);
 const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The shortest deadline that can be asked for.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest and the longest deadline that can be asked for.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
-    unbuilt(reader);
+    let upstreams = upstreams::read(reader);
+    let ways = routes::ways(&upstreams);
     let settings = Settings {
-        listen_addr: listen_addr(reader),
+        listen_addr: listen::addresses(reader),
         log_level: log_level(reader),
         user: name_or_null(reader, "user"),
         group: name_or_null(reader, "group"),
-        listen: ListenSettings { backlog: nonzero_u32(reader.number("listen.backlog", 1024, 1..=65_535)) },
+        listen: listen::read(reader),
         runtime: runtime(reader),
         supervision: supervision(reader),
         limits: limits(reader),
@@ -57,6 +59,9 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
+        routes: routes::read(reader, &ways),
+        default_route: routes::default(reader, &ways),
+        upstreams,
         tls: tls::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
@@ -64,48 +69,6 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     };
     contradictions(reader, &settings);
     settings
-}
-
-/// What is not built yet is refused by name, never silently accepted.
-fn unbuilt(reader: &mut Reader<'_>) {
-    for (key, default) in UNBUILT {
-        let accepted = |value: &Value| match &value.kind {
-            Kind::Null => *default == "null",
-            Kind::List(members) => members.is_empty() && *default == "[]",
-            Kind::Float(value) => default.parse() == Ok(*value),
-            Kind::Int(value) => default.parse::<f64>() == Ok(*value as f64),
-            Kind::Bool(value) => *default == value.to_string(),
-            Kind::Text(text) => default == text,
-            Kind::Map(_) => false,
-        };
-        reader.read(
-            key,
-            (),
-            |()| (*default).to_owned(),
-            |value| {
-                if accepted(value) {
-                    Ok(())
-                } else {
-                    Err(format!("not supported yet: only {default} is accepted"))
-                }
-            },
-        );
-    }
-}
-
-fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
-    let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
-    let addresses = reader.list("listen_addr", default.clone(), |at| quoted(&at.to_string()), socket_address);
-    for (index, address) in addresses.iter().enumerate() {
-        if address.port() != 0 && addresses[..index].contains(address) {
-            reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
-        }
-    }
-    if addresses.is_empty() && !reader.problems.concern("listen_addr") {
-        reader.problem("listen_addr", "found an empty list; at least one address is accepted");
-    }
-    // Never empty, whatever is reported.
-    if addresses.is_empty() { default } else { addresses }
 }
 
 fn log_level(reader: &mut Reader<'_>) -> String {
@@ -207,7 +170,7 @@ fn limits(reader: &mut Reader<'_>) -> LimitsSettings {
 }
 
 fn timeouts(reader: &mut Reader<'_>) -> TimeoutsSettings {
-    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=30 * DAY);
+    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=LONGEST_WAIT);
     TimeoutsSettings {
         client_header: wait("timeouts.client_header", 10),
         client_idle: wait("timeouts.client_idle", 75),
@@ -371,7 +334,7 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
 }
 
 /// A number from 0 to 1.
-fn share(value: &Value) -> Result<f64, String> {
+pub(super) fn share(value: &Value) -> Result<f64, String> {
     let number = match &value.kind {
         Kind::Int(number) => *number as f64,
         Kind::Float(number) => *number,
@@ -486,6 +449,16 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
         );
         reader.problem("rate_limit.limits", text);
     }
+    let asks = |route: &RouteSettings| !route.conditions.users.is_empty();
+    if settings.access.users_file.is_none()
+        && !reader.problems.concern("access.users_file")
+        && let Some(index) = settings.routes.iter().position(asks)
+    {
+        let title = settings.routes[index].title(index);
+        let text =
+            format!("{title} asks for users, and access.users_file is null; both or neither is accepted");
+        reader.problem("routes", text);
+    }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {
         addresses.iter().any(|wide| {
@@ -502,6 +475,6 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     }
 }
 
-fn nonzero_u32(value: u64) -> NonZeroU32 {
+pub(super) fn nonzero_u32(value: u64) -> NonZeroU32 {
     u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

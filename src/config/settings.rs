@@ -13,10 +13,15 @@ use std::{
 use http::HeaderName;
 
 pub use super::{
-    conditions::Conditions,
+    conditions::{AskedBy, Conditions, Wildcard},
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
     tls::{TlsSettings, UpstreamTlsSettings},
+    upstreams::{
+        Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
+        ServerScheme, ServerSettings,
+    },
     users::UsersFile,
 };
 use crate::net::filter::{NetPattern, NetSet};
@@ -54,6 +59,12 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// Groups that routes name. No two have one name.
+    pub upstreams: Vec<GroupSettings>,
+    /// `routes`, in order.
+    pub routes: Vec<RouteSettings>,
+    /// `default_route`: the way out that no route takes.
+    pub default_route: RouteVia,
     /// Section `tls`.
     pub tls: TlsSettings,
     /// Section `logging`.
@@ -69,6 +80,10 @@ pub struct Settings {
 pub struct ListenSettings {
     /// Connections the kernel queues for each socket.
     pub backlog: NonZeroU32,
+    /// Balancers, which must say whose connection each is.
+    pub proxy_protocol: Vec<NetPattern>,
+    /// Whether clients may speak SOCKS5.
+    pub socks5: bool,
 }
 
 /// The most that `runtime.process_count` or `scale` can ask for.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode};
 
 use super::{
     account::Account,
@@ -25,7 +25,7 @@ use crate::{
         dial::Dialled,
         relay::{Meter, RelayCounts, RelayOutcome},
     },
-    policy::{Permit, RuleName},
+    policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
 };
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     method: Option<Method>,
-    version: Version,
+    proto: &'static str,
     scheme: Option<&'static str>,
     authority: Option<Arc<Authority>>,
     /// The raw target or its path, for the log.
@@ -63,7 +63,7 @@ pub(super) struct Exchange {
     first_byte: Option<Duration>,
     close: &'static str,
     is_garbled: bool,
-    route: Option<&'static str>,
+    route: Option<Arc<Route>>,
     trace: Option<TraceParent>,
 }
 
@@ -88,7 +88,7 @@ impl Exchange {
             started,
             started_at,
             method: None,
-            version: Version::HTTP_11,
+            proto: "HTTP/1.1",
             scheme: None,
             authority: None,
             path: Bytes::new(),
@@ -117,6 +117,11 @@ impl Exchange {
         self.id
     }
 
+    /// `http` or `https`, where the target has one.
+    pub(super) fn scheme(&self) -> Option<&'static str> {
+        self.scheme
+    }
+
     /// Whether it is one of HEAD, whose answer has no content.
     pub(super) fn is_head(&self) -> bool {
         self.method.as_ref().is_some_and(|method| *method == Method::HEAD)
@@ -132,9 +137,9 @@ impl Exchange {
     }
 
     /// The request's head was understood.
-    pub(super) fn requested(&mut self, method: Method, version: Version, trace: Option<TraceParent>) {
+    pub(super) fn requested(&mut self, method: Method, proto: &'static str, trace: Option<TraceParent>) {
         self.method = Some(method);
-        self.version = version;
+        self.proto = proto;
         self.trace = trace;
     }
 
@@ -177,12 +182,27 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
+        match &permit.would_route {
+            None => {}
+            Some(Action::Deny(rule)) => self.would_refuse(rule),
+            Some(Action::Take(route)) => self.would_take(route),
+        }
     }
 
-    /// `access.mode` is `report`, or else it would end here.
+    /// A route that only reports would have led it elsewhere.
+    fn would_take(&mut self, route: &Route) {
+        let to = self.authority.as_ref().map(tracing::field::display);
+        tracing::info!(client = %self.client, to, rule = %route.rule, via = %route.way, "mode is report: would take this way");
+        if !self.is_reported {
+            self.rule = Some(route.rule.clone());
+            self.is_reported = true;
+        }
+    }
+
+    /// `access.mode`, or the mode of a route, is `report`, or else it would end here.
     pub(super) fn would_refuse(&mut self, rule: &RuleName) {
         let to = self.authority.as_ref().map(tracing::field::display);
-        tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
+        tracing::info!(client = %self.client, to, %rule, "mode is report: would be refused");
         self.account.denied(rule);
         // The first would have ended it.
         if !self.is_reported {
@@ -312,8 +332,8 @@ impl Exchange {
     }
 
     /// The way it takes.
-    pub(super) fn routed(&mut self, route: &'static str) {
-        self.route = Some(route);
+    pub(super) fn routed(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
     }
 }
 
@@ -341,15 +361,11 @@ impl Exchange {
             // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
             path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
             keep_query: self.query == QueryLogging::Keep,
-            proto: match self.version {
-                Version::HTTP_10 => "HTTP/1.0",
-                Version::HTTP_2 => "HTTP/2.0",
-                _ => "HTTP/1.1",
-            },
+            proto: self.proto,
             status: self.status.map(|status| status.as_u16()),
             error: self.error.map(ProxyErrorType::name),
             rule: self.rule.as_ref().map(RuleName::as_str),
-            route: self.route,
+            route: self.route.as_ref().map(|route| &*route.way),
             upstream: self.upstream,
             reused: self.reused,
             bytes_in,

@@ -7,7 +7,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Version};
+use tokio::time::Instant;
 
 use super::{
     account::{Account, ConnectionTicket, Crowd},
@@ -18,16 +19,18 @@ use super::{
     local,
     login::Login,
     respond::{self, Form},
-    tunnel,
+    socks,
+    tunnel::{self, Tongue},
 };
 use crate::{
+    config::settings::AskedBy,
     message::{
         field::Name,
         target::{self, Scheme},
         trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
-    policy::{Facts, Permit, Refusal},
+    policy::{Facts, Permit, Refusal, Via},
     server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits},
 };
@@ -74,7 +77,7 @@ impl Proxy {
         self.pool.sweep().await;
     }
 
-    fn begin(&self, live: &Live, peer: SocketAddr, started: tokio::time::Instant) -> Box<Exchange> {
+    fn begin(&self, live: &Live, peer: SocketAddr, started: Instant) -> Box<Exchange> {
         Exchange::begin(&self.account, live, peer, started.into_std())
     }
 }
@@ -87,80 +90,111 @@ impl Service for Proxy {
         self.account.admit(peer.ip())
     }
 
+    fn admit_unnamed(&self) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit_unnamed()
+    }
+
+    fn name(&self, ticket: &mut ConnectionTicket, client: SocketAddr) -> Result<(), Crowd> {
+        self.account.name(ticket, client.ip())
+    }
+
     fn shaken(&self, how: Handshake) {
         self.account.counters().handshakes[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
-        let exchange = self.begin(&self.live.load(), peer, tokio::time::Instant::now());
+        let exchange = self.begin(&self.live.load(), peer, Instant::now());
         respond::message(exchange, &crowd.into())
     }
 
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        exchange.requested(head.method.clone(), head.version, TraceParent::of(head.fields()));
+        let proto = match head.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
+        exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
-        match head.target.clone() {
+        // Whom it names, and where its path is to be found there.
+        let (origin, host, path_and_query) = match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
-                match decide(&live, client, head, &origin, None, &mut exchange).await {
+                return match decide(&live, client, head, &origin, None, &mut exchange).await {
                     // Boxed, for a plain request need not carry the room that dialling takes.
                     Ok(permit) => {
-                        Box::pin(tunnel::open(client, &live, &origin, &permit, exchange, closing)).await
+                        Box::pin(tunnel::open(
+                            client,
+                            &live,
+                            &origin,
+                            &permit,
+                            exchange,
+                            Tongue::Http(closing),
+                        ))
+                        .await
                     }
                     Err(error) => respond::failure(client, exchange, &error, closing).await,
-                }
+                };
             }
-            RequestTarget::Origin(path) => {
-                exchange.targets(None, None, path.clone());
-                match admit(&live, client) {
-                    Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
-                    Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
+            RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
+                Some((origin, host)) => {
+                    exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
+                    (origin, host, path)
                 }
-            }
+                None => {
+                    exchange.targets(None, None, path.clone());
+                    return match admit(&live, client) {
+                        Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
+                        Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
+                    };
+                }
+            },
             RequestTarget::Asterisk => {
                 exchange.targets(None, None, Bytes::from_static(b"*"));
-                match admit(&live, client) {
+                return match admit(&live, client) {
                     Ok(()) => local::options(client, exchange, form).await,
                     Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
-                }
+                };
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
                 if scheme == Scheme::Https {
                     return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
                 }
-                let path = Some(&*path_and_query);
-                let permit = match decide(&live, client, head, &authority, path, &mut exchange).await {
-                    Ok(permit) => permit,
-                    Err(error) => return respond::failure(client, exchange, &error, form).await,
-                };
-                let max_forwards = match trace::take_hop(&head.method, head.fields()) {
-                    Ok(Hops::On(left)) => left,
-                    Ok(Hops::Here) if head.method == Method::TRACE => {
-                        return local::trace(client, exchange, &head.raw, form).await;
-                    }
-                    Ok(Hops::Here) => return local::options(client, exchange, form).await,
-                    Err(error) => {
-                        let error = ProxyError::bad_request(error.to_string());
-                        return respond::failure(client, exchange, &error, form).await;
-                    }
-                };
-                let path = target::origin_form(&head.method, path_and_query);
-                let errand = Errand {
-                    pool: &self.pool,
-                    live: &live,
-                    head,
-                    origin: authority,
-                    path,
-                    max_forwards,
-                    permit,
-                };
-                forward::forward(errand, client, exchange, form).await
+                (Arc::clone(&authority), authority, path_and_query)
             }
+        };
+        let path = Some(&*path_and_query);
+        let permit = match decide(&live, client, head, &origin, path, &mut exchange).await {
+            Ok(permit) => permit,
+            Err(error) => return respond::failure(client, exchange, &error, form).await,
+        };
+        if matches!(head.target, RequestTarget::Origin(_)) && !matches!(permit.route.via, Via::Origin(_)) {
+            // For others, perhaps, but not for who sends it.
+            return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
+        let max_forwards = match trace::take_hop(&head.method, head.fields()) {
+            Ok(Hops::On(left)) => left,
+            Ok(Hops::Here) if head.method == Method::TRACE => {
+                return local::trace(client, exchange, &head.raw, form).await;
+            }
+            Ok(Hops::Here) => return local::options(client, exchange, form).await,
+            Err(error) => {
+                let error = ProxyError::bad_request(error.to_string());
+                return respond::failure(client, exchange, &error, form).await;
+            }
+        };
+        let path = target::origin_form(&head.method, path_and_query);
+        let errand = Errand { pool: &self.pool, live: &live, head, origin: host, path, max_forwards, permit };
+        forward::forward(errand, client, exchange, form).await
+    }
+
+    async fn serve_socks(&self, client: &mut Client, started: Instant) -> After {
+        let live = self.live.load_full();
+        let exchange = self.begin(&live, client.peer(), started);
+        socks::serve(client, &live, exchange, started).await
     }
 
     fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
@@ -175,15 +209,46 @@ impl Service for Proxy {
     }
 }
 
-/// Whether the client is on this host, by a loopback address or by the very address it has connected to.
+/// Whether the client is on this host, by a loopback address or by the very address it has connected to. What a balancer has
+/// brought never is: an address that is only said proves nothing, and that of the balancer is not the client's.
 fn is_local(client: &mut Client) -> bool {
+    if client.is_brought() {
+        return false;
+    }
     let peer = client.peer().ip().to_canonical();
     peer.is_loopback() || peer == client.local().ip().to_canonical()
 }
 
 /// Asks the policy whether the client is served at all.
-fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
+pub(super) fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
     live.policy.admit(client.peer().ip(), is_local(client))
+}
+
+/// Whom a request that is addressed to the proxy itself may be for, of the origins behind it: the authority by which its way is
+/// found, and the one that origins are told, which differ where `Host` has no port. None where nobody is behind.
+fn behind(
+    live: &Live,
+    client: &mut Client,
+    head: &RequestHead,
+    path: &[u8],
+) -> Option<(Arc<Authority>, Arc<Authority>)> {
+    let routes = live.policy.routes();
+    if !routes.serve_origins() {
+        return None;
+    }
+    let host = std::str::from_utf8(head.values(Name::Host).next()?).ok()?;
+    let authority = Authority::parse(host, Some(client.local().port())).ok()?;
+    let may_be = routes.may_be_for_origins(&Facts {
+        client: client.peer().ip(),
+        client_is_local: is_local(client),
+        method: &head.method,
+        asked_by: AskedBy::Http,
+        authority: &authority,
+        user: None,
+        path: Some(path),
+    });
+    let told = Authority::parse(host, Some(Scheme::Http.default_port())).ok()?;
+    may_be.then(|| (Arc::new(authority), Arc::new(told)))
 }
 
 /// Asks who it is, whether he may, and whether enough is left.
@@ -201,14 +266,31 @@ async fn decide(
     } else if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
-        identify(login, live, head, client.peer().ip(), exchange).await?;
+        let values = head.values(Name::ProxyAuthorization);
+        identify(login, live, values, client.peer().ip(), exchange).await?;
     }
+    weigh(live, client, &head.method, authority, path, exchange).await
+}
+
+/// Asks whether he may, who is known by now, and whether enough is left.
+pub(super) async fn weigh(
+    live: &Live,
+    client: &mut Client,
+    method: &Method,
+    authority: &Authority,
+    path: Option<&[u8]>,
+    exchange: &mut Exchange,
+) -> Result<Permit, ProxyError> {
     let user = exchange.user();
     let facts = Facts {
         client: client.peer().ip(),
         client_is_local: is_local(client),
-        method: &head.method,
-        connect: head.method == Method::CONNECT,
+        method,
+        asked_by: match exchange.scheme() {
+            _ if *method == Method::CONNECT => AskedBy::Connect,
+            Some("https") => AskedBy::Https,
+            _ => AskedBy::Http,
+        },
         authority,
         user: user.as_deref(),
         path,
@@ -222,19 +304,19 @@ async fn decide(
         }
     }
     exchange.permitted(&permit);
-    exchange.routed("direct");
+    exchange.routed(&permit.route);
     Ok(permit)
 }
 
 /// Asks who it is. In `access.mode: report` it may be nobody.
-async fn identify(
+pub(super) async fn identify(
     login: &Login,
     live: &Live,
-    head: &RequestHead,
+    values: impl Iterator<Item = &[u8]>,
     client: IpAddr,
     exchange: &mut Exchange,
 ) -> Result<(), ProxyError> {
-    match login.who(head.values(Name::ProxyAuthorization), client, live.client_header).await {
+    match login.who(values, client, live.client_header).await {
         Ok(user) => exchange.identified(user),
         Err(why) => {
             let error = ProxyError::not_known(why, &live.challenge);

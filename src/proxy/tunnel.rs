@@ -1,4 +1,4 @@
-//! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6).
+//! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6). Who asks for it by SOCKS5 gets the same, in other words.
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -7,11 +7,14 @@ use http::{StatusCode, Version};
 use tokio::time::timeout;
 
 use super::{
+    error::ProxyError,
     exchange::Exchange,
     live::Live,
     respond::{self, Form},
+    socks,
 };
 use crate::{
+    message::socks::{Reply, reply},
     net::{
         authority::Authority,
         relay::{self, RelayOptions, RelayOutcome},
@@ -21,39 +24,69 @@ use crate::{
     server::{After, Client, ClientIo},
 };
 
-/// Dials `origin`, and answers 200 only when it is there.
+/// How a client is told what has become of its tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tongue {
+    /// By a response, in this form when there is no tunnel.
+    Http(Form),
+    /// By a reply of SOCKS5.
+    Socks,
+}
+
+/// Dials `origin`, and says that there is a tunnel only when it is there.
 pub(super) async fn open(
     client: &mut Client,
     live: &Arc<Live>,
     origin: &Authority,
     permit: &Permit,
     mut exchange: Box<Exchange>,
-    form: Form,
+    tongue: Tongue,
 ) -> After {
     let dialled = match live.dial(origin, permit).await {
         Ok(dialled) => dialled,
-        Err(error) => return respond::failure(client, exchange, &error, form).await,
+        Err(error) => return tongue.refuse(client, exchange, error).await,
     };
     exchange.dialled(&dialled);
     exchange.reached(permit, dialled.peer, false);
     exchange.answered();
     exchange.respond(StatusCode::OK);
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-    if let Some(via) = live.name.via() {
-        for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    }
-    head.extend_from_slice(b"\r\n");
-    if client.send(&head).await.is_err() {
+    let answer = tongue.opened(live, &dialled.stream);
+    if client.send(&answer).await.is_err() {
         return After::Broken;
     }
-    join(live, exchange, dialled.stream, Bytes::new())
+    join(live, permit, exchange, dialled.stream, Bytes::new())
+}
+
+impl Tongue {
+    async fn refuse(self, client: &mut Client, exchange: Box<Exchange>, error: ProxyError) -> After {
+        match self {
+            Self::Http(form) => respond::failure(client, exchange, &error, form).await,
+            Self::Socks => socks::refuse(client, exchange, error).await,
+        }
+    }
+
+    fn opened(self, live: &Live, origin: &Stream) -> Vec<u8> {
+        let Self::Http(_) = self else { return reply(Reply::Succeeded, origin.local_addr().ok()) };
+        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        if let Some(via) = live.name.via() {
+            for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
 }
 
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
-pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: Stream, early: Bytes) -> After {
-    let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
+pub(super) fn join(
+    live: &Live,
+    permit: &Permit,
+    mut exchange: Box<Exchange>,
+    origin: Stream,
+    early: Bytes,
+) -> After {
+    let options = RelayOptions { idle: permit.route.timeouts.tunnel_idle, half_close: live.half_close };
     let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {
         let pace = pace.map(|pace| Box::new(pace) as Box<dyn relay::Pace>);

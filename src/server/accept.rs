@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
+    client::Peer,
     connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
-    drain::Drain,
+    drain::{Drain, DrainGuard},
     handshake, http2,
     service::Service,
 };
@@ -78,42 +79,72 @@ async fn sweep<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>) {
 }
 
 fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
+    if shared.balancers.include(peer.ip()) {
+        return take_brought(stream, peer, shared);
+    }
     let ticket = match shared.service.admit(peer) {
         Ok(ticket) => ticket,
-        Err(crowd) if shared.tls.is_some() => {
-            tracing::debug!(%peer, "no room for a client with TLS");
-            drop(crowd);
-            return;
-        }
-        Err(crowd) => {
-            turn_away(&stream, &shared.service.crowded(crowd, peer));
-            return;
-        }
+        Err(crowd) => return turn_away(&stream, crowd, peer, shared),
     };
-    if !shared.is_prepared {
-        // A client that is gone already is found out by the first read.
-        let _ = socket::prepare(&stream, shared.tcp_keepalive);
-    }
+    prepare(&stream, shared);
+    let guard = shared.drain.guard();
+    let peer = Peer { address: peer, is_brought: false };
+    tokio::spawn(contain(serve(stream, peer, Arc::clone(shared), ticket, guard)));
+}
+
+/// A connection that a balancer brings: its first bytes say whose it is. It has a place among all of them before that, and one
+/// among those of its client only then.
+fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Arc<Shared<S>>) {
+    let mut ticket = match shared.service.admit_unnamed() {
+        Ok(ticket) => ticket,
+        Err(crowd) => return turn_away(&stream, crowd, balancer, shared),
+    };
+    prepare(&stream, shared);
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
-        let Some(arrived) = welcome(stream, peer, &shared).await else { return };
-        if arrived.protocol == Protocol::Http2 {
-            // Boxed, so that who speaks HTTP/1.1 need not have the room.
-            return Box::pin(http2::serve(arrived, shared)).await;
+        let patience = shared.client.client_header;
+        // Boxed: what is served has no need of its room.
+        let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
+        let Some(address) = naming.await else { return };
+        if let Err(crowd) = shared.service.name(&mut ticket, address) {
+            return turn_away(&stream, crowd, address, &shared);
         }
-        if let Some(tunnel) = connection::serve(arrived, shared).await {
-            // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
-            tokio::spawn(contain(async move {
-                tunnel.await;
-                drop((ticket, guard));
-            }));
-        }
+        serve(stream, Peer { address, is_brought: true }, shared, ticket, guard).await;
     }));
 }
 
+fn prepare<S: Service>(stream: &TcpStream, shared: &Shared<S>) {
+    if !shared.is_prepared {
+        // A client that is gone already is found out by the first read.
+        let _ = socket::prepare(stream, shared.tcp_keepalive);
+    }
+}
+
+/// Serves `stream`, whose next byte is the client's first.
+async fn serve<S: Service>(
+    stream: TcpStream,
+    peer: Peer,
+    shared: Arc<Shared<S>>,
+    ticket: S::Ticket,
+    guard: DrainGuard,
+) {
+    let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+    if arrived.protocol == Protocol::Http2 {
+        // Boxed, so that who speaks HTTP/1.1 need not have the room.
+        return Box::pin(http2::serve(arrived, shared)).await;
+    }
+    if let Some(tunnel) = connection::serve(arrived, shared).await {
+        // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
+        tokio::spawn(contain(async move {
+            tunnel.await;
+            drop((ticket, guard));
+        }));
+    }
+}
+
 /// A client that can speak, once it is encrypted where that is wanted; none when it is gone.
-async fn welcome<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Shared<S>) -> Option<Arrived> {
+async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) -> Option<Arrived> {
     let Some(tls) = &shared.tls else {
         return Some(Arrived { stream: stream.into(), peer, user: None, protocol: Protocol::Http1 });
     };
@@ -123,11 +154,16 @@ async fn welcome<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Share
     Some(Arrived { stream, peer, user, protocol })
 }
 
-/// Answers a client for which there is no room, with what the socket takes at once.
-fn turn_away(stream: &TcpStream, answer: &[u8]) {
+/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS would not understand it.
+fn turn_away<S: Service>(stream: &TcpStream, crowd: S::Crowd, peer: SocketAddr, shared: &Shared<S>) {
+    if shared.tls.is_some() {
+        tracing::debug!(%peer, "no room for a client with TLS");
+        return;
+    }
+    let answer = shared.service.crowded(crowd, peer);
     // What the client has sent is read, for an unread byte would turn the close into a reset that eats the answer.
     let mut scratch = [0; 4096];
-    let _ = socket2::SockRef::from(stream).send(answer);
+    let _ = socket2::SockRef::from(stream).send(&answer);
     let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
     let _ = stream.try_read(&mut scratch);
 }

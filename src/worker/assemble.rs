@@ -14,9 +14,9 @@ use crate::{
         resolve::{self, Resolver, ResolverError, ResolverOptions},
         tls::{Acceptor, AcceptorOptions, Protocol, TlsError},
     },
-    policy::Policy,
+    policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
-    server::{ClientOptions, ConnectionOptions, TlsOptions},
+    server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::Seat,
     telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
@@ -145,7 +145,7 @@ pub(super) fn live(
     );
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
-        policy: Policy::new(&settings.access, &own),
+        policy: Policy::new(&settings.access, Routes::new(settings), &own),
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
@@ -193,7 +193,9 @@ pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOption
             client_header: settings.timeouts.client_header,
             client_idle: settings.timeouts.client_idle,
             body_idle: settings.timeouts.body_idle,
+            socks5: settings.listen.socks5,
         },
+        balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
         tls: tls(&settings.tls)?,
     })

@@ -62,7 +62,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
                 Ok(Some(taken)) => streams.start(taken),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::debug!(client = %streams.peer, %error, "an HTTP/2 connection has failed");
+                    tracing::debug!(client = %streams.peer.address, %error, "an HTTP/2 connection has failed");
                     return;
                 }
             },
@@ -76,7 +76,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
         }
         let reset = streams.tally.take_resets();
         if reset > 0 && !resets.take(reset, Instant::now()) {
-            tracing::debug!(client = %streams.peer, "an HTTP/2 client resets too many streams");
+            tracing::debug!(client = %streams.peer.address, "an HTTP/2 client resets too many streams");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
         watch.look(streams.tally.count());

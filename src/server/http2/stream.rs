@@ -17,7 +17,7 @@ use crate::{
     message::head::check_request_head,
     net::{stream::Stream, tls},
     server::{
-        client::{Client, Fault, RefusedHead},
+        client::{Client, Fault, Peer, RefusedHead},
         connection::{Arrived, Shared},
         contained::contain,
         head::RequestHead,
@@ -27,7 +27,7 @@ use crate::{
 
 /// How the streams of a connection are served.
 pub(super) struct Streams<S> {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     /// Our end of the connection.
     pub(super) local: SocketAddr,
     /// Whom the client's certificate names.
