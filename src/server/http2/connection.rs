@@ -47,7 +47,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
     let mut drain_started = pin!(drain.started());
     let mut is_draining = false;
     let mut resets = Resets::new(Instant::now());
-    let mut watch = Watch::new(connection.ping_pong(), &client);
+    let mut watch = Watch::new(connection.ping_pong(), &client, Instant::now());
     let mut timer = pin!(sleep_until(watch.at()));
     loop {
         let has_room = streams.tally.count() < MAX_STREAMS;
@@ -55,7 +55,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
             biased;
             () = &mut drain_started, if !is_draining => {
                 is_draining = true;
-                watch.close();
+                watch.close(Instant::now());
                 connection.graceful_shutdown();
             }
             taken = next(&mut connection, has_room) => match taken {
@@ -68,7 +68,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
             },
             () = streams.tally.ended() => {}
             is_alive = watch.pong() => if !is_alive { return },
-            () = &mut timer => match watch.fire() {
+            () = &mut timer => match watch.fire(Instant::now()) {
                 Wish::Nothing => {}
                 Wish::Close => connection.graceful_shutdown(),
                 Wish::Cut => return,
@@ -79,7 +79,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
             tracing::debug!(client = %streams.peer.address, "an HTTP/2 client resets too many streams");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
-        watch.look(streams.tally.count());
+        watch.look(streams.tally.count(), Instant::now());
         if timer.deadline() > watch.at() || timer.is_elapsed() {
             timer.as_mut().reset(watch.at());
         }

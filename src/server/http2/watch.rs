@@ -36,8 +36,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// It has just begun.
-    pub(super) fn new(pings: Option<PingPong>, client: &Arc<ClientOptions>) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(pings: Option<PingPong>, client: &Arc<ClientOptions>, now: Instant) -> Self {
         Self {
             pings,
             client: Arc::clone(client),
@@ -55,18 +54,18 @@ impl Watch {
     }
 
     /// It is being closed.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now: Instant) {
         self.is_closing = true;
-        self.idle_since = self.idle_since.map(|_| Instant::now());
+        self.idle_since = self.idle_since.map(|_| now);
     }
 
     /// There are so many streams now.
-    pub(super) fn look(&mut self, streams: usize) {
+    pub(super) fn look(&mut self, streams: usize, now: Instant) {
         match (streams, self.idle_since) {
-            (0, None) => self.idle_since = Some(Instant::now()),
+            (0, None) => self.idle_since = Some(now),
             (1.., Some(_)) => {
                 self.idle_since = None;
-                self.next_ping = Instant::now() + PING_INTERVAL;
+                self.next_ping = now + PING_INTERVAL;
             }
             _ => {}
         }
@@ -79,8 +78,7 @@ impl Watch {
     }
 
     /// A deadline may have passed.
-    pub(super) fn fire(&mut self) -> Wish {
-        let now = Instant::now();
+    pub(super) fn fire(&mut self, now: Instant) -> Wish {
         if self.pinged.is_some_and(|since| since + self.client.client_header <= now) {
             return Wish::Cut;
         }
@@ -88,7 +86,7 @@ impl Watch {
             if self.is_closing {
                 return Wish::Cut;
             }
-            self.close();
+            self.close(now);
             return Wish::Close;
         }
         if self.idle_since.is_none() && self.pinged.is_none() && self.next_ping <= now {
@@ -120,28 +118,32 @@ mod tests {
     use super::*;
     use crate::message::head::HeadLimits;
 
-    #[tokio::test(start_paused = true)]
-    async fn without_streams_it_is_closed_and_then_cut() {
+    #[test]
+    fn without_streams_it_is_closed_and_then_cut() {
         let client = Arc::new(ClientOptions {
             head: HeadLimits { max_bytes: 1000, max_headers: 10 },
+            socks5: false,
             client_header: Duration::from_secs(10),
             client_idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
         });
-        let mut watch = Watch::new(None, &client);
         let start = Instant::now();
+        let mut watch = Watch::new(None, &client, start);
         assert_eq!(watch.at(), start + client.client_idle);
-        watch.look(1);
+        watch.look(1, start);
         assert_eq!(watch.at(), start + PING_INTERVAL);
-        tokio::time::advance(Duration::from_secs(80)).await;
-        assert_eq!(watch.fire(), Wish::Nothing);
-        watch.look(0);
-        assert_eq!((watch.fire(), watch.at()), (Wish::Nothing, Instant::now() + client.client_idle));
-        tokio::time::advance(client.client_idle).await;
-        assert_eq!(watch.fire(), Wish::Close);
-        watch.look(0);
-        assert_eq!(watch.at(), Instant::now() + client.client_header);
-        tokio::time::advance(client.client_header).await;
-        assert_eq!(watch.fire(), Wish::Cut);
+        let now = start + Duration::from_secs(80);
+        assert_eq!(watch.fire(now), Wish::Nothing, "it is in use");
+        watch.look(0, now);
+        assert_eq!((watch.fire(now), watch.at()), (Wish::Nothing, now + client.client_idle));
+        let now = now + client.client_idle;
+        assert_eq!(watch.fire(now), Wish::Close);
+        watch.look(0, now);
+        assert_eq!(watch.at(), now + client.client_header);
+        // A stream that came in the meantime is served.
+        watch.look(1, now);
+        assert_eq!(watch.fire(now + client.client_header), Wish::Nothing);
+        watch.look(0, now + client.client_header);
+        assert_eq!(watch.fire(now + 2 * client.client_header), Wish::Cut);
     }
 }
