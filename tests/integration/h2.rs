@@ -15,6 +15,10 @@ in_every_mode! {
     streams_are_served_at_once,
     interim_answers_pass,
     c76_cookies_are_one_line,
+    answers_without_content_say_what_they_say,
+    an_answer_may_come_before_the_body,
+    a_password_is_asked_for,
+    a_certificate_names_the_user,
 }
 
 fn start(mode: Mode) -> H2Proxy {
@@ -150,4 +154,61 @@ fn c76_cookies_are_one_line(mode: Mode) {
     let received = String::from_utf8_lossy(&origin.received(0)).into_owned();
     assert!(received.contains("\r\ncookie: a=1; b=2; c=3\r\n"), "{received}");
     assert_eq!(received.matches("cookie").count(), 1, "{received}");
+}
+
+fn answers_without_content_say_what_they_say(mode: Mode) {
+    let proxy = start(mode);
+    let client = proxy.client();
+    for (method, head, status, length) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5", 200, "5"),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5", 304, "5"),
+        ("GET", "HTTP/1.1 204 No Content", 204, ""),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0", 200, "0"),
+        ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", 200, ""),
+    ] {
+        let origin = Origin::answering(format!("{head}\r\n\r\n"));
+        let answer = client.ask(Request::builder().method(method).uri(origin.url("/")).body(()).unwrap());
+        assert_eq!((answer.status(), answer.field("content-length")), (status, length), "{method} {head}");
+        assert!(answer.body.is_empty(), "{answer:?}");
+    }
+    // What ends with its connection ends in order.
+    let origin = Origin::answering_once("HTTP/1.0 200 OK\r\n\r\nold");
+    assert_eq!(&client.ask(get(&origin.url("/"))).body[..], b"old");
+}
+
+fn an_answer_may_come_before_the_body(mode: Mode) {
+    let proxy = H2Proxy::start(Config::new(mode).set("limits.max_body_size", 1000));
+    let origin = Origin::ok();
+    let client = proxy.client();
+    let request = Request::post(origin.url("/")).header("content-length", 100_000).body(()).unwrap();
+    let (answer, reset) = client.run(async |send| {
+        let mut send = send.ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request, false).unwrap();
+        let answer = read(answer.await.unwrap()).await.unwrap();
+        (answer, std::future::poll_fn(|cx| stream.poll_reset(cx)).await.unwrap())
+    });
+    assert_eq!((answer.status(), reset), (413, h2::Reason::NO_ERROR), "{answer:?}");
+    assert_eq!(client.ask(get(&origin.url("/"))).status(), 200);
+}
+
+fn a_password_is_asked_for(mode: Mode) {
+    let users = "ann:$2y$12$551yxbM41DFBG0TUVWvZkuszhMUP.zk922EbdSYb2usaRGPPmptyi\n";
+    let config = Config::new(mode).set("access.users_file", "users").file("users", users);
+    let (proxy, origin) = (H2Proxy::start(config), Origin::ok());
+    let client = proxy.client();
+    let answer = client.ask(get(&origin.url("/")));
+    assert_eq!(answer.status(), 407, "{answer:?}");
+    assert!(answer.field("proxy-authenticate").starts_with("Basic realm="), "{answer:?}");
+    assert_eq!(client.ask(Request::connect("a.test:443").body(()).unwrap()).status(), 407);
+    assert_eq!(origin.connections(), 0);
+}
+
+fn a_certificate_names_the_user(mode: Mode) {
+    let (proxy, origin) = (H2Proxy::start_mutual(Config::new(mode)), Origin::ok());
+    let client = proxy.client_called("ann");
+    for _ in 0..2 {
+        assert_eq!(client.ask(get(&origin.url("/"))).status(), 200);
+    }
+    let lines = proxy.proxy.access_lines_at_least(2);
+    assert!(lines.iter().all(|line| line["user"] == "ann"), "{lines:?}");
 }

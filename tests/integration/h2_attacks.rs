@@ -258,6 +258,7 @@ fn who_reads_nothing_holds_little(mode: Mode) {
         most = most.max(memory(&proxy).saturating_sub(before));
         false
     });
+    eprintln!("FIGURE {most}");
     // For each of 100 streams what is kept for it, and what was read of its answer.
     assert!(most < 60 << 20, "{most} bytes more than before");
     serves(&proxy, &origin);

@@ -18,14 +18,13 @@ use tokio_rustls::{
     rustls::{
         ClientConfig, ClientConnection, RootCertStore, StreamOwned,
         crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
 };
 
-use super::{Authority, Config, PATIENCE, Proxy};
+use super::{Authority, Config, PATIENCE, Proxy, Signed};
 
 /// A proxy with a TLS listener, and whom its certificate is from.
-
 pub(crate) struct H2Proxy {
     pub(crate) proxy: Proxy,
     authority: Authority,
@@ -65,7 +64,11 @@ pub(crate) struct Frame {
 impl H2Proxy {
     #[track_caller]
     pub(crate) fn start(config: Config) -> Self {
-        let authority = Authority::new();
+        Self::start_by(config, Authority::new())
+    }
+
+    #[track_caller]
+    fn start_by(config: Config, authority: Authority) -> Self {
         let signed = authority.server(&["localhost", "127.0.0.1"]);
         let proxy = config
             .set("tls.listen_addr", "127.0.0.1:0")
@@ -77,9 +80,24 @@ impl H2Proxy {
         Self { proxy, authority }
     }
 
+    /// With clients who have to show a certificate of the same authority.
+    #[track_caller]
+    pub(crate) fn start_mutual(config: Config) -> Self {
+        let authority = Authority::new();
+        let config = config.set("tls.client_ca_path", "clients.pem").file("clients.pem", &authority.pem());
+        Self::start_by(config, authority)
+    }
+
     #[track_caller]
     pub(crate) fn client(&self) -> H2 {
-        H2::connect(self.proxy.tls_addr(), &self.tls())
+        H2::connect(self.proxy.tls_addr(), &Arc::new(self.tls(None)))
+    }
+
+    /// A client whose certificate says that it is called this.
+    #[track_caller]
+    pub(crate) fn client_called(&self, name: &str) -> H2 {
+        let signed = self.authority.client(name);
+        H2::connect(self.proxy.tls_addr(), &Arc::new(self.tls(Some(&signed))))
     }
 
     #[track_caller]
@@ -88,21 +106,29 @@ impl H2Proxy {
         socket.set_nodelay(true).expect("a socket takes options");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket takes options");
-        let session = ClientConnection::new(self.tls(), name()).expect("a client of rustls");
+        let session = ClientConnection::new(Arc::new(self.tls(None)), name()).expect("a client of rustls");
         Frames { tls: StreamOwned::new(session, socket) }
     }
 
-    fn tls(&self) -> Arc<ClientConfig> {
+    fn tls(&self, client: Option<&Signed>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).expect("a certificate");
         roots.add(root).expect("a root");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring does TLS 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let certificate =
+                    CertificateDer::from_pem_slice(client.cert.as_bytes()).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(vec![certificate], key).expect("they match")
+            }
+        };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Arc::new(config)
+        config
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) use self::{
     admin::{Admin, metrics},
     answer::Answer,
     black_hole::BlackHole,
-    certificates::Authority,
+    certificates::{Authority, Signed},
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
