@@ -184,6 +184,12 @@ impl From<&Fault> for ProxyError {
     fn from(fault: &Fault) -> Self {
         match fault {
             Fault::Head(error) => Self::from(error),
+            Fault::Stream(fault) => Self::new(
+                Blame::Downstream,
+                fault.status(),
+                ProxyErrorType::HttpRequestError,
+                fault.to_string(),
+            ),
             Fault::Incomplete => Self::bad_request("the connection was closed inside the request head"),
             Fault::HeadTimeout => Self::new(
                 Blame::Downstream,
