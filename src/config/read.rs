@@ -21,6 +21,7 @@ use super::{
         Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
         UpstreamSettings, Via,
     },
+    tls,
     tree::{Kind, Value},
 };
 use crate::net::authority::Host;
@@ -51,10 +52,12 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         limits: limits(reader),
         timeouts: timeouts(reader),
         upstream: upstream(reader),
+        upstream_tls: tls::read_upstream(reader),
         dns: dns(reader),
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
+        tls: tls::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -445,7 +448,16 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     if settings.group.is_some() && settings.user.is_none() {
         reader.problem("group", "is set without user; both or neither is accepted, or user alone");
     }
+    if let Some(twice) =
+        settings.tls.listen_addr.iter().find(|at| at.port() != 0 && settings.listen_addr.contains(at))
+    {
+        reader.contradiction(
+            ["tls.listen_addr", "listen_addr"],
+            format!("listen_addr and tls.listen_addr are both {twice}; two addresses are accepted"),
+        );
+    }
     if settings.access.users_file.is_none()
+        && settings.tls.client_ca_path.is_none()
         && !reader.problems.concern("access.users_file")
         && let Some(limit) = settings
             .rate_limit
@@ -454,7 +466,7 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
             .find(|limit| limit.key == LimitKey::User || !limit.conditions.users.is_empty())
     {
         let text = format!(
-            "{:?} asks for users, and access.users_file is null; both or neither is accepted",
+            "{:?} asks for users, and access.users_file is null, and so is tls.client_ca_path; one of them or no such limit is accepted",
             limit.name
         );
         reader.problem("rate_limit.limits", text);

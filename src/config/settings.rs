@@ -16,6 +16,7 @@ pub use super::{
     conditions::Conditions,
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    tls::{TlsSettings, UpstreamTlsSettings},
     users::UsersFile,
 };
 use crate::net::filter::{NetPattern, NetSet};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub timeouts: TimeoutsSettings,
     /// Section `upstream`.
     pub upstream: UpstreamSettings,
+    /// Section `upstream.tls`.
+    pub upstream_tls: UpstreamTlsSettings,
     /// Section `dns`.
     pub dns: DnsSettings,
     /// Section `forwarding`.
@@ -51,6 +54,8 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// Section `tls`.
+    pub tls: TlsSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.

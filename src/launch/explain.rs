@@ -100,7 +100,12 @@ fn request(asked: &Explanation) -> Result<Request<'_>, String> {
 /// By a loopback address, or by one of those that are listened on.
 fn is_local(client: IpAddr, settings: &Settings) -> bool {
     let client = client.to_canonical();
-    client.is_loopback() || settings.listen_addr.iter().any(|address| address.ip().to_canonical() == client)
+    client.is_loopback()
+        || settings
+            .listen_addr
+            .iter()
+            .chain(&settings.tls.listen_addr)
+            .any(|address| address.ip().to_canonical() == client)
 }
 
 /// Whether it is known who it is, where that is asked for.
@@ -129,7 +134,7 @@ fn user(text: &mut String, user: Option<&str>, settings: &Settings) -> bool {
 
 /// What `access` says of it.
 fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
-    let own = OwnListeners::new(settings.listen_addr.clone());
+    let own = OwnListeners::new([&settings.listen_addr[..], &settings.tls.listen_addr].concat());
     let policy = Policy::new(&settings.access, &own);
     let (permit, refusal) = match policy.decide(facts) {
         Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),

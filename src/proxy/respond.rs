@@ -146,6 +146,10 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     if let Some(rcode) = &error.rcode {
         push_string(&mut text, "rcode", rcode);
     }
+    if let Some((id, name)) = error.alert {
+        let _ = write!(text, "; alert-id={id}");
+        push_string(&mut text, "alert-message", name);
+    }
     if let Some(rule) = &error.rule {
         push_string(&mut text, "details", rule.as_str());
     } else {

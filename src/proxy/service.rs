@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -25,12 +25,12 @@ use super::{
 use crate::{
     message::{
         field::Name,
-        target::{self, Scheme},
+        target,
         trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
-    server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
+    server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits},
 };
 
@@ -56,7 +56,11 @@ impl Proxy {
     /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one.
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
-        self.live.store(Arc::new(live));
+        let connector = live.connector.clone();
+        let old = self.live.swap(Arc::new(live));
+        if !old.connector.is(&connector) {
+            old.connector.retire();
+        }
     }
 
     /// What the next generation may keep.
@@ -95,6 +99,10 @@ impl Service for Proxy {
 
     fn name(&self, ticket: &mut ConnectionTicket, client: SocketAddr) -> Result<(), Crowd> {
         self.account.name(ticket, client.ip())
+    }
+
+    fn shaken(&self, how: Handshake) {
+        self.account.counters().handshakes[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
@@ -144,9 +152,6 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                if scheme == Scheme::Https {
-                    return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
-                }
                 let path = Some(&*path_and_query);
                 let permit = match decide(&live, client, head, &authority, path, &mut exchange).await {
                     Ok(permit) => permit,
@@ -169,6 +174,7 @@ impl Service for Proxy {
                     live: &live,
                     head,
                     origin: authority,
+                    scheme,
                     path,
                     max_forwards,
                     permit,
@@ -220,7 +226,10 @@ async fn decide(
     path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
-    if let Some(login) = &live.kept.login {
+    if let Some(user) = client.user() {
+        // Its certificate was asked for, and nobody else can have it.
+        exchange.identified(Arc::clone(user));
+    } else if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
         let values = head.values(Name::ProxyAuthorization);

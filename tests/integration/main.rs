@@ -51,6 +51,8 @@ mod supervision;
 mod systemd;
 mod target;
 mod timeouts;
+mod tls;
+mod tls_upstream;
 mod traces;
 mod tunnels;
 mod upgrade;

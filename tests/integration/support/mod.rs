@@ -18,6 +18,8 @@
 //! | `name_server` | a DNS server with a small zone |
 //! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
+//! | `certificates` | authorities and what they sign |
+//! | `secure` | either end of TLS, in memory of the test |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
@@ -25,6 +27,7 @@
 mod admin;
 mod answer;
 mod black_hole;
+mod certificates;
 mod client;
 mod config;
 mod folder;
@@ -35,6 +38,7 @@ mod origin;
 pub(crate) mod process;
 mod proxy;
 mod redis;
+pub(crate) mod secure;
 mod tls_origin;
 mod wait;
 mod wire;
@@ -43,6 +47,7 @@ pub(crate) use self::{
     admin::{Admin, metrics},
     answer::Answer,
     black_hole::BlackHole,
+    certificates::{Authority, Signed},
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
@@ -52,6 +57,7 @@ pub(crate) use self::{
     origin::{Conn, Origin},
     proxy::Proxy,
     redis::Redis,
+    secure::SecureOrigin,
     tls_origin::TlsOrigin,
     wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},
