@@ -11,7 +11,7 @@ use std::{
 use http::HeaderName;
 
 use super::{
-    access,
+    access, interception,
     keys::UNBUILT,
     listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
@@ -58,6 +58,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
         tls: tls::read(reader),
+        interception: interception::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),

@@ -16,10 +16,13 @@ pub use super::{
     conditions::Conditions,
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
-    tls::{TlsSettings, UpstreamTlsSettings},
+    tls::{PemFile, TlsSettings, UpstreamTlsSettings},
     users::UsersFile,
 };
-use crate::net::filter::{NetPattern, NetSet};
+use crate::net::{
+    filter::{NetPattern, NetSet},
+    tls::certificate::{Chain, PrivateKey},
+};
 
 /// The configuration in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +59,8 @@ pub struct Settings {
     pub rate_limit: RateLimitSettings,
     /// Section `tls`.
     pub tls: TlsSettings,
+    /// Section `interception`.
+    pub interception: InterceptionSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.
@@ -304,6 +309,19 @@ impl From<NetSet> for DestinationPattern {
     fn from(set: NetSet) -> Self {
         Self::Net(NetPattern::Set(set))
     }
+}
+
+/// Hosts in whose place the proxy answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterceptionSettings {
+    /// Whose tunnels are opened; none = nobody's.
+    pub hosts: DestinationList,
+    /// Whose are not, for all that.
+    pub exempt: DestinationList,
+    /// The authority that signs what clients see. With hosts, there are a certificate and a key.
+    pub ca_cert_path: Option<PemFile<Chain>>,
+    /// The key that belongs to it.
+    pub ca_key_path: Option<PemFile<PrivateKey>>,
 }
 
 /// Diagnostics.

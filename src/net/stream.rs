@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -25,15 +26,31 @@ pub enum Stream {
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
     Tls(Box<TlsStream<Self>>),
+    /// One of which some bytes were read before.
+    Begun(Box<Begun>),
+}
+
+/// A stream and what was read from it before.
+#[derive(Debug)]
+pub struct Begun {
+    early: Bytes,
+    stream: Stream,
 }
 
 impl Stream {
+    /// `stream`, of which the bytes of `early` were read, so that they are read again.
+    #[must_use]
+    pub fn begun(early: Bytes, stream: Self) -> Self {
+        if early.is_empty() { stream } else { Self::Begun(Box::new(Begun { early, stream })) }
+    }
+
     /// The socket at the bottom of it.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Tcp(socket) => socket,
             Self::Tls(tls) => tls.get_ref().0.socket(),
+            Self::Begun(begun) => begun.stream.socket(),
         }
     }
 
@@ -55,7 +72,7 @@ impl Stream {
         match self {
             Self::Tcp(socket) => socket.try_read(bytes),
             // What has come may be no content at all: only reading tells.
-            Self::Tls(_) => {
+            Self::Tls(_) | Self::Begun(_) => {
                 let mut space = ReadBuf::new(bytes);
                 match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space) {
                     Poll::Ready(read) => read.map(|()| space.filled().len()),
@@ -94,7 +111,7 @@ impl Conduit for Stream {
     fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Begun(_) => None,
         }
     }
 
@@ -108,6 +125,12 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Begun(begun) if begun.early.is_empty() => Pin::new(&mut begun.stream).poll_read(cx, buf),
+            Self::Begun(begun) => {
+                let count = begun.early.len().min(buf.remaining());
+                buf.put_slice(&begun.early.split_to(count));
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -117,6 +140,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write(cx, bytes),
         }
     }
 
@@ -128,6 +152,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, parts),
+            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write_vectored(cx, parts),
         }
     }
 
@@ -135,6 +160,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Begun(begun) => begun.stream.is_write_vectored(),
         }
     }
 
@@ -142,6 +168,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_flush(cx),
         }
     }
 
@@ -149,6 +176,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_shutdown(cx),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
+    interception,
     live::{Kept, Live},
     local,
     login::Login,
@@ -117,7 +118,15 @@ impl Service for Proxy {
         exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
-        match head.target.clone() {
+        let target = match client.inside() {
+            None => Ok(head.target.clone()),
+            Some(inside) => interception::target(head, inside),
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => return respond::failure(client, exchange, &error, form).await,
+        };
+        match target {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 match decide(&live, client, head, &origin, None, &mut exchange).await {

@@ -22,9 +22,13 @@ use super::{
     drain::Drain,
     handshake::TlsOptions,
     linger,
-    service::{After, ClientIo, Service, Tunnel},
+    service::{After, ClientIo, Inside, Service, Tunnel},
 };
-use crate::net::{stream::Stream, tls::Protocol};
+use crate::net::{
+    authority::Authority,
+    stream::Stream,
+    tls::{Accepted, Protocol, TlsError},
+};
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub(super) struct Arrived {
     pub(super) user: Option<Arc<str>>,
     /// What it wants to speak, as agreed on in the TLS handshake. Only HTTP/1.1 is offered there.
     pub(super) protocol: Protocol,
+    /// Whom it believes to speak with, where that is somebody else than us.
+    pub(super) inside: Option<Arc<Authority>>,
 }
 
 /// What every connection of a server shares.
@@ -95,7 +101,25 @@ pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a client until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
+pub(super) async fn serve<S: Service>(mut arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
+    loop {
+        match serve_one(arrived, &shared).await {
+            Left::Nothing => return None,
+            Left::Tunnel(tunnel) => return Some(tunnel),
+            Left::Inside(inside) => arrived = *inside,
+        }
+    }
+}
+
+/// What a connection leaves.
+enum Left {
+    Nothing,
+    Tunnel(Tunnel),
+    /// Another, inside of it.
+    Inside(Box<Arrived>),
+}
+
+async fn serve_one<S: Service>(arrived: Arrived, shared: &Shared<S>) -> Left {
     debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
@@ -105,7 +129,7 @@ pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) 
             Next::Socks(started) => {
                 // Boxed, as below.
                 match Box::pin(shared.service.serve_socks(&mut client, started)).await {
-                    After::Takeover(takeover) => break End::After(After::Takeover(takeover)),
+                    after @ (After::Takeover(_) | After::Inside(_)) => break End::After(after),
                     _ => break End::Socks,
                 }
             }
@@ -122,11 +146,37 @@ pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) 
     match end {
         End::After(After::Takeover(takeover)) => {
             let (stream, early) = client.into_parts();
-            Some(takeover(ClientIo { stream, early }))
+            Left::Tunnel(takeover(ClientIo { stream, early }))
         }
+        End::After(After::Inside(inside)) => match Box::pin(enter(*inside, client, shared)).await {
+            Some(arrived) => Left::Inside(Box::new(arrived)),
+            None => Left::Nothing,
+        },
         end => {
             // Boxed, as above.
-            Box::pin(finish(end, client, &shared)).await;
+            Box::pin(finish(end, client, shared)).await;
+            Left::Nothing
+        }
+    }
+}
+
+/// Shakes hands with a client that believes to speak with somebody else; none when it is closed.
+async fn enter<S: Service>(inside: Inside, client: Client, shared: &Shared<S>) -> Option<Arrived> {
+    let Inside { acceptor, timeout: patience, authority, user, tell } = inside;
+    let peer = client.whose();
+    let (stream, early) = client.into_parts();
+    match timeout(patience, acceptor.accept(Stream::begun(early, stream))).await {
+        Ok(Ok(Accepted { stream, protocol, .. })) => {
+            tell(Ok(()));
+            Some(Arrived { stream, peer, user, protocol, inside: Some(authority) })
+        }
+        Ok(Err(refused)) => {
+            tell(Err(refused.error));
+            linger::close(refused.stream, shared.client.client_header).await;
+            None
+        }
+        Err(_) => {
+            tell(Err(TlsError::Closed));
             None
         }
     }
@@ -152,7 +202,7 @@ async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
             let (stream, _) = client.into_parts();
             stream.reset_on_close();
         }
-        End::After(After::Cut | After::Takeover(_)) => {}
+        End::After(After::Cut | After::Takeover(_) | After::Inside(_)) => {}
     }
 }
 

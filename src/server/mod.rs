@@ -22,4 +22,4 @@ pub use connection::ConnectionOptions;
 pub use contained::is_contained;
 pub use handshake::TlsOptions;
 pub use head::{RequestHead, RequestTarget};
-pub use service::{After, ClientIo, Handshake, Service, Takeover, Tunnel};
+pub use service::{After, ClientIo, Handshake, Inside, Service, Takeover, Tunnel};

@@ -29,6 +29,7 @@ mod explain;
 mod framing;
 mod hop_by_hop;
 mod install;
+mod interception;
 mod limits;
 mod lists;
 mod local_answers;
