@@ -168,7 +168,7 @@ fn users_and_limits_hold_inside() {
         .file("users", ANN)
         .set(
             "rate_limit.limits",
-            serde_json::json!([{ "name": "gets", "key": "user", "rate": "2/h", "match": { "methods": ["GET"] } }]),
+            serde_json::json!([{ "name": "gets", "key": "user", "rate": "2/h", "burst": 2, "match": { "methods": ["GET"] } }]),
         )
         .start();
     let url = format!("https://{}/", origin.authority("localhost"));
