@@ -101,25 +101,7 @@ pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a client until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(mut arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
-    loop {
-        match serve_one(arrived, &shared).await {
-            Left::Nothing => return None,
-            Left::Tunnel(tunnel) => return Some(tunnel),
-            Left::Inside(inside) => arrived = *inside,
-        }
-    }
-}
-
-/// What a connection leaves.
-enum Left {
-    Nothing,
-    Tunnel(Tunnel),
-    /// Another, inside of it.
-    Inside(Box<Arrived>),
-}
-
-async fn serve_one<S: Service>(arrived: Arrived, shared: &Shared<S>) -> Left {
+pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
     debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
@@ -146,22 +128,29 @@ async fn serve_one<S: Service>(arrived: Arrived, shared: &Shared<S>) -> Left {
     match end {
         End::After(After::Takeover(takeover)) => {
             let (stream, early) = client.into_parts();
-            Left::Tunnel(takeover(ClientIo { stream, early }))
+            Some(takeover(ClientIo { stream, early }))
         }
-        End::After(After::Inside(inside)) => match Box::pin(enter(*inside, client, shared)).await {
-            Some(arrived) => Left::Inside(Box::new(arrived)),
-            None => Left::Nothing,
-        },
+        End::After(After::Inside(inside)) => Some(enter(*inside, client, shared)),
         end => {
             // Boxed, as above.
-            Box::pin(finish(end, client, shared)).await;
-            Left::Nothing
+            Box::pin(finish(end, client, &shared)).await;
+            None
         }
     }
 }
 
+/// Goes on as the connection inside of `client`, which is served as any other is: to be run where tunnels are.
+pub(super) fn enter<S: Service>(inside: Inside, client: Client, shared: Arc<Shared<S>>) -> Tunnel {
+    Box::pin(async move {
+        let Some(arrived) = shake_hands(inside, client, &shared).await else { return };
+        if let Some(tunnel) = serve(arrived, shared).await {
+            tunnel.await;
+        }
+    })
+}
+
 /// Shakes hands with a client that believes to speak with somebody else; none when it is closed.
-async fn enter<S: Service>(inside: Inside, client: Client, shared: &Shared<S>) -> Option<Arrived> {
+async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared<S>) -> Option<Arrived> {
     let Inside { acceptor, timeout: patience, authority, user, tell } = inside;
     let peer = client.whose();
     let (stream, early) = client.into_parts();
