@@ -1,5 +1,7 @@
-//! What a request costs when everything is on: who it is, from memory; long lists of names and prefixes; three limits. And that
+//! What a request costs when everything is on: who it is, from memory; long lists of names and prefixes; routes; three limits. And that
 //! nothing of it allocates.
+
+mod specimen;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -20,7 +22,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use rust_forward_proxy::{
     config::settings::{
-        AccessMode, AccessSettings, Conditions, DestinationPattern, LimitKey, LimitSettings,
+        AccessMode, AccessSettings, AskedBy, Conditions, DestinationPattern, LimitKey, LimitSettings,
         RateLimitSettings, Store,
     },
     net::{
@@ -120,7 +122,7 @@ impl Decisions {
         }
         remembered.remember(TOKEN, "Aladdin".into(), now);
         Self {
-            policy: Policy::new(&access(), &OwnListeners::new(vec![])),
+            policy: Policy::new(&access(), specimen::routes_by_host(10_000), &OwnListeners::new(vec![])),
             remembered,
             limiter: limiter.expect("there are limits"),
             now,
@@ -133,7 +135,7 @@ impl Decisions {
             client,
             client_is_local: false,
             method: &Method::CONNECT,
-            connect: true,
+            asked_by: AskedBy::Connect,
             authority,
             user: Some(&user),
             path: None,
@@ -161,7 +163,7 @@ fn whole(c: &mut Criterion) {
     }
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert_eq!(allocations, 0, "a decision allocates");
-    let name = "decision: 100,000 names, 1,000 prefixes, user from memory, three limits";
+    let name = "decision: 100,000 names, 1,000 prefixes, 10,000 routes, user from memory, three limits";
     c.bench_function(name, |b| b.iter(|| decisions.decide(client, &authority)));
 }
 

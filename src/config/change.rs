@@ -102,6 +102,9 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         forwarding,
         access,
         rate_limit,
+        upstreams,
+        routes,
+        default_route,
         tls,
         interception,
         logging,
@@ -204,6 +207,15 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         AccessSettings { mode, clients, deny, allow, connect_ports, users_file, realm, local_client_bypass }
     );
     section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
+    if *upstreams != new.upstreams {
+        keys.push("upstreams");
+    }
+    if *routes != new.routes {
+        keys.push("routes");
+    }
+    if *default_route != new.default_route {
+        keys.push("default_route");
+    }
     section!(
         keys,
         tls,

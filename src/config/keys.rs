@@ -1,4 +1,4 @@
-//! Every key there is, and the parts that are not built yet.
+//! Every key there is.
 
 /// All keys, in the order of the manual.
 pub(super) const KEYS: &[&str] = &[
@@ -89,11 +89,6 @@ pub(super) const KEYS: &[&str] = &[
     "admin.host_names",
     "admin.socket_path",
 ];
-
-/// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
-/// builds a part takes its lines away.
-pub(super) const UNBUILT: &[(&str, &str)] =
-    &[("upstreams", "[]"), ("routes", "[]"), ("default_route", "direct")];
 
 /// Variables with a short name.
 pub(super) const SHORT_NAMES: &[(&str, &str)] = &[

@@ -11,18 +11,18 @@ use std::{
 use http::HeaderName;
 
 use super::{
-    access, interception,
-    keys::UNBUILT,
-    listen, rate_limit,
+    access, interception, listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
+    routes,
     settings::{
         AccessLogFormat, AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings,
         Family, ForwardingSettings, LimitKey, LimitsSettings, LogFormat, LoggingSettings, MAX_PROCESSES,
-        Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
         UpstreamSettings, Via,
     },
     tls,
     tree::{Kind, Value},
+    upstreams,
 };
 use crate::net::authority::Host;
 
@@ -36,11 +36,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The shortest deadline that can be asked for.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest and the longest deadline that can be asked for.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
-    unbuilt(reader);
+    let upstreams = upstreams::read(reader);
+    let ways = routes::ways(&upstreams);
     let settings = Settings {
         listen_addr: listen::addresses(reader),
         log_level: log_level(reader),
@@ -57,6 +59,9 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
+        routes: routes::read(reader, &ways),
+        default_route: routes::default(reader, &ways),
+        upstreams,
         tls: tls::read(reader),
         interception: interception::read(reader),
         logging: logging(reader),
@@ -65,33 +70,6 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     };
     contradictions(reader, &settings);
     settings
-}
-
-/// What is not built yet is refused by name, never silently accepted.
-fn unbuilt(reader: &mut Reader<'_>) {
-    for (key, default) in UNBUILT {
-        let accepted = |value: &Value| match &value.kind {
-            Kind::Null => *default == "null",
-            Kind::List(members) => members.is_empty() && *default == "[]",
-            Kind::Float(value) => default.parse() == Ok(*value),
-            Kind::Int(value) => default.parse::<f64>() == Ok(*value as f64),
-            Kind::Bool(value) => *default == value.to_string(),
-            Kind::Text(text) => default == text,
-            Kind::Map(_) => false,
-        };
-        reader.read(
-            key,
-            (),
-            |()| (*default).to_owned(),
-            |value| {
-                if accepted(value) {
-                    Ok(())
-                } else {
-                    Err(format!("not supported yet: only {default} is accepted"))
-                }
-            },
-        );
-    }
 }
 
 fn log_level(reader: &mut Reader<'_>) -> String {
@@ -193,7 +171,7 @@ fn limits(reader: &mut Reader<'_>) -> LimitsSettings {
 }
 
 fn timeouts(reader: &mut Reader<'_>) -> TimeoutsSettings {
-    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=30 * DAY);
+    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=LONGEST_WAIT);
     TimeoutsSettings {
         client_header: wait("timeouts.client_header", 10),
         client_idle: wait("timeouts.client_idle", 75),
@@ -357,7 +335,7 @@ fn access_log(reader: &mut Reader<'_>) -> AccessLogSettings {
 }
 
 /// A number from 0 to 1.
-fn share(value: &Value) -> Result<f64, String> {
+pub(super) fn share(value: &Value) -> Result<f64, String> {
     let number = match &value.kind {
         Kind::Int(number) => *number as f64,
         Kind::Float(number) => *number,
@@ -471,6 +449,16 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
             limit.name
         );
         reader.problem("rate_limit.limits", text);
+    }
+    let asks = |route: &RouteSettings| !route.conditions.users.is_empty();
+    if settings.access.users_file.is_none()
+        && !reader.problems.concern("access.users_file")
+        && let Some(index) = settings.routes.iter().position(asks)
+    {
+        let title = settings.routes[index].title(index);
+        let text =
+            format!("{title} asks for users, and access.users_file is null; both or neither is accepted");
+        reader.problem("routes", text);
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

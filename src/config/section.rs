@@ -82,6 +82,59 @@ impl<'a, 'p> Section<'a, 'p> {
         members.iter().filter_map(convert).collect()
     }
 
+    /// A section of names that nobody knows before, each with a value.
+    pub(super) fn pairs<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl Fn(&str, &Value) -> Result<T, String>,
+    ) -> Vec<T> {
+        self.known.push(name);
+        let Some(value) = self.get(name).filter(|value| value.kind != Kind::Null) else { return Vec::new() };
+        let Kind::Map(entries) = &value.kind else {
+            self.wrong(name, value, "a section of names and values is accepted");
+            return Vec::new();
+        };
+        let convert = |(key, value): &(String, Value)| {
+            let wrong = |accepted| {
+                let text = format!("found {key:?}: {}; {accepted}", value.describe());
+                self.problems.add(&value.origin, &format!("{}.{name}", self.path), text);
+            };
+            convert(key, value).map_err(wrong).ok()
+        };
+        entries.iter().filter_map(convert).collect()
+    }
+
+    /// A list of one section at least and `most` at most. A single section is a list of one; none when what is there is no such
+    /// list.
+    pub(super) fn sections<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Section<'a, '_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.known.push(name);
+        let members = match self.get(name) {
+            None => {
+                self.problem(name, "is missing; a list is accepted");
+                return None;
+            }
+            Some(Value { kind: Kind::List(members), .. }) => members.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+        };
+        if members.is_empty() {
+            self.problem(name, "found an empty list; at least one is accepted");
+        }
+        if members.len() > most {
+            self.problem(name, &format!("found {} of them; {most} at most are accepted", members.len()));
+        }
+        let path = format!("{}.{name}", self.path);
+        let members = members.iter().enumerate();
+        let read = members.filter_map(|(index, member)| {
+            Section::read(format!("{path}[{index}]"), member, self.problems, &read)
+        });
+        Some(read.collect())
+    }
+
     /// A section inside of this one.
     pub(super) fn child<T>(
         &mut self,

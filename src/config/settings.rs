@@ -13,10 +13,15 @@ use std::{
 use http::HeaderName;
 
 pub use super::{
-    conditions::Conditions,
+    conditions::{AskedBy, Conditions, Wildcard},
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
     tls::{PemFile, TlsSettings, UpstreamTlsSettings},
+    upstreams::{
+        Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
+        ServerScheme, ServerSettings,
+    },
     users::UsersFile,
 };
 use crate::net::{
@@ -57,6 +62,12 @@ pub struct Settings {
     pub access: AccessSettings,
     /// Section `rate_limit`.
     pub rate_limit: RateLimitSettings,
+    /// Groups that routes name. No two have one name.
+    pub upstreams: Vec<GroupSettings>,
+    /// `routes`, in order.
+    pub routes: Vec<RouteSettings>,
+    /// `default_route`: the way out that no route takes.
+    pub default_route: RouteVia,
     /// Section `tls`.
     pub tls: TlsSettings,
     /// Section `interception`.

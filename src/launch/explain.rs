@@ -3,6 +3,8 @@
 //! Decides with the very rules that an instance would be given by this configuration. What is left of limits is read from the
 //! memory of the instance that runs, where there is one and who asks may look into it.
 
+mod way;
+
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -16,11 +18,11 @@ use crate::{
     cli::Explanation,
     config::{
         Loaded,
-        settings::{AccessMode, Settings, Store},
+        settings::{AccessMode, AskedBy, Settings, Store},
     },
     message::target::{Scheme, Target},
     net::{authority::Authority, own::OwnListeners},
-    policy::{Facts, Permit, Policy, Refusal, RefusalKind},
+    policy::{Facts, Permit, Policy, Refusal, RefusalKind, Routes, Via},
     proxy::{LimitState, Limiter},
     shared_memory::Segment,
     telemetry::names::tally,
@@ -48,7 +50,7 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
         client,
         client_is_local: is_local(client, settings),
         method: &request.method,
-        connect: request.method == Method::CONNECT,
+        asked_by: if request.method == Method::CONNECT { AskedBy::Connect } else { AskedBy::Http },
         authority: &request.authority,
         user: asked.user.as_deref(),
         path: request.path.map(str::as_bytes),
@@ -61,8 +63,12 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
     );
     line(&mut text, "request", &format!("{} {target} from {client}{place}", request.method));
     let is_known = user(&mut text, asked.user.as_deref(), settings);
-    let may_pass = rules(&mut text, settings, &facts) && is_known;
-    line(&mut text, "route", "direct: to the host itself");
+    let own = OwnListeners::new([&settings.listen_addr[..], &settings.tls.listen_addr].concat());
+    let policy = Policy::new(&settings.access, Routes::new(settings), &own);
+    let may_pass = rules(&mut text, &policy, &own, &facts) && is_known;
+    for (index, said) in way::lines(settings, &policy, &facts).iter().enumerate() {
+        line(&mut text, if index == 0 { "route" } else { "" }, said);
+    }
     let is_left = limits(&mut text, settings, &facts, memory);
     let is_report = settings.access.mode == AccessMode::Report;
     let outcome = match (may_pass && is_left, is_report) {
@@ -132,16 +138,15 @@ fn user(text: &mut String, user: Option<&str>, settings: &Settings) -> bool {
     false
 }
 
-/// What `access` says of it.
-fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
-    let own = OwnListeners::new([&settings.listen_addr[..], &settings.tls.listen_addr].concat());
-    let policy = Policy::new(&settings.access, &own);
+/// What `access` says of it, or a route to `deny`.
+fn rules(text: &mut String, policy: &Policy, own: &OwnListeners, facts: &Facts<'_>) -> bool {
     let (permit, refusal) = match policy.decide(facts) {
         Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),
         Ok(permit) => (Some(permit), None),
     };
     if let Some(Refusal { rule, kind }) = refusal {
         let why = match kind {
+            RefusalKind::Route => "requests such as this one are denied: 403",
             RefusalKind::Client => "this client is not served: 403",
             RefusalKind::ConnectPort => "CONNECT to this port is not allowed: 403",
             RefusalKind::DestinationName => "this host is not to be reached: 403",
@@ -152,6 +157,10 @@ fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
     }
     let Some(permit) = permit else { return false };
     line(text, "rule", &format!("{}: it may pass", permit.rule));
+    if permit.route.via != Via::Direct {
+        line(text, "address", "one of its servers': they are the operator's own word");
+        return true;
+    }
     let address = facts.authority.host.ip();
     if let Some(address) = address {
         let own = own.owns((address, facts.authority.port).into());

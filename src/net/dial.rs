@@ -168,8 +168,22 @@ impl Dialer {
     ///
     /// See [`DialError`]; within `connect_timeout` in any case. Dropping the future closes every attempt.
     pub async fn dial(&self, authority: &Authority, reach: &Reach) -> Result<Dialled, DialError> {
+        self.dial_within(self.options.connect_timeout, authority, reach).await
+    }
+
+    /// The same with another deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`DialError`]; within `connect_timeout` in any case. Dropping the future closes every attempt.
+    pub async fn dial_within(
+        &self,
+        connect_timeout: Duration,
+        authority: &Authority,
+        reach: &Reach,
+    ) -> Result<Dialled, DialError> {
         let started = Instant::now();
-        let deadline = started + self.options.connect_timeout;
+        let deadline = started + connect_timeout;
         let mut race = Race::new(&self.options, reach, authority.port);
         let mut resolved = None;
         let known = match &authority.host {

@@ -8,7 +8,7 @@ use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError, tls::TlsError},
-    policy::{Refusal, RefusalKind, RuleName},
+    policy::{Refusal, RefusalKind, Route, RuleName},
     server::Fault,
     telemetry::names::ProxyErrorType,
     upstream::UpstreamError,
@@ -33,14 +33,21 @@ pub(super) struct ProxyError {
     pub(super) kind: ProxyErrorType,
     /// For people: what was wrong, without anything secret in it.
     pub(super) details: Cow<'static, str>,
-    /// The DNS answer code, for [`ProxyErrorType::DnsError`].
-    pub(super) rcode: Option<&'static str>,
-    /// The alert, for [`ProxyErrorType::TlsAlertReceived`]: its number and its name.
-    pub(super) alert: Option<(u8, &'static str)>,
+    /// What there is to say of failures of its kind.
+    pub(super) extra: Option<Extra>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
     /// Fields of the answer that belong to this failure alone.
     pub(super) fields: Vec<(&'static str, String)>,
+}
+
+/// What RFC 9209 has further parameters for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extra {
+    /// The DNS answer code, for [`ProxyErrorType::DnsError`].
+    Rcode(&'static str),
+    /// The alert, for [`ProxyErrorType::TlsAlertReceived`]: its number and its name.
+    Alert(u8, &'static str),
 }
 
 impl ProxyError {
@@ -50,28 +57,26 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            blame,
-            status,
-            kind,
-            details: details.into(),
-            rcode: None,
-            alert: None,
-            rule: None,
-            fields: Vec::new(),
-        }
+        Self { blame, status, kind, details: details.into(), extra: None, rule: None, fields: Vec::new() }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Downstream, StatusCode::BAD_REQUEST, ProxyErrorType::HttpRequestError, details)
     }
 
-    pub(super) fn too_large() -> Self {
+    /// The body is larger than this route lets pass.
+    pub(super) fn too_large(route: &Route) -> Self {
         Self::new(
             Blame::Downstream,
             StatusCode::PAYLOAD_TOO_LARGE,
             ProxyErrorType::HttpRequestError,
-            "the request body is larger than limits.max_body_size",
+            match route.has_own_max_body_size {
+                true => Cow::Owned(format!(
+                    "the request body is larger than limits.max_body_size of {}",
+                    route.rule
+                )),
+                false => Cow::Borrowed("the request body is larger than limits.max_body_size"),
+            },
         )
     }
 
@@ -207,6 +212,7 @@ impl From<Refusal> for ProxyError {
     fn from(refusal: Refusal) -> Self {
         let denied = |text: &'static str| (StatusCode::FORBIDDEN, ProxyErrorType::HttpRequestDenied, text);
         let (status, kind, text) = match refusal.kind {
+            RefusalKind::Route => denied("requests such as this one are denied"),
             RefusalKind::Client => denied("this client is not served"),
             RefusalKind::ConnectPort => denied("CONNECT to this port is not allowed"),
             RefusalKind::DestinationName => denied("this host is not to be reached through this proxy"),
@@ -244,14 +250,16 @@ impl From<UpstreamError> for ProxyError {
 impl From<&TlsError> for ProxyError {
     fn from(error: &TlsError) -> Self {
         use ProxyErrorType as Kind;
-        let (kind, alert) = match error {
+        let (kind, extra) = match error {
             TlsError::Certificate(_) | TlsError::Name => (Kind::TlsCertificateError, None),
-            TlsError::Alert { alert, name } => (Kind::TlsAlertReceived, Some((u8::from(*alert), *name))),
+            TlsError::Alert { alert, name } => {
+                (Kind::TlsAlertReceived, Some(Extra::Alert(u8::from(*alert), name)))
+            }
             TlsError::Setup(_) => (Kind::ProxyConfigurationError, None),
             _ => (Kind::TlsProtocolError, None),
         };
         let mut answer = Self::upstream(StatusCode::BAD_GATEWAY, kind, error.to_string());
-        answer.alert = alert;
+        answer.extra = extra;
         answer
     }
 }
@@ -274,9 +282,9 @@ impl From<&DialError> for ProxyError {
             DialError::Io(_) => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
         };
         let mut answer = Self::upstream(status, kind, error.to_string());
-        answer.rcode = match error {
-            DialError::Dns(ResolveError::NotFound { rcode }) => Some(rcode),
-            DialError::Dns(ResolveError::Failed { rcode }) => *rcode,
+        answer.extra = match error {
+            DialError::Dns(ResolveError::NotFound { rcode }) => Some(Extra::Rcode(rcode)),
+            DialError::Dns(ResolveError::Failed { rcode }) => rcode.map(Extra::Rcode),
             _ => None,
         };
         answer

@@ -26,12 +26,12 @@ use super::{
 use crate::{
     message::{
         body::{Body, TrailerRules},
+        edits::Edits,
         framing::Framing,
         hop_by_hop::{HopByHop, Upgrade},
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
         target::Scheme,
-        trace::RequestId,
     },
     net::authority::Authority,
     policy::Permit,
@@ -72,19 +72,20 @@ pub(super) async fn forward(
 fn prepare(
     errand: &Errand<'_>,
     client: IpAddr,
-    id: RequestId,
+    exchange: &Exchange,
 ) -> Result<(Flow, Option<Upgrade>), ProxyError> {
-    let (head, live) = (errand.head, errand.live);
+    let (head, live, route, id) = (errand.head, errand.live, &errand.permit.route, exchange.id());
     if live.name.pseudonym.has_signed(head.fields()) {
         return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
     }
     if let Framing::Length(length) = head.framing
-        && live.max_body_size != 0
-        && length > live.max_body_size
+        && route.max_body_size != 0
+        && length > route.max_body_size
     {
-        return Err(ProxyError::too_large());
+        return Err(ProxyError::too_large(route));
     }
-    let hop_by_hop = HopByHop::read(head.fields());
+    let mut hop_by_hop = HopByHop::read(head.fields());
+    let user = route.edits.as_ref().and_then(|_| exchange.user());
     let onward = RequestOnward {
         method: head.method.as_str().as_bytes(),
         target: &errand.path,
@@ -96,14 +97,19 @@ fn prepare(
         client_address: live.client_address,
         client,
         request_id: live.request_id_header.as_deref().map(|name| (name, id)),
+        edits: route.edits.as_ref().map(|fields| Edits { fields, user: user.as_deref(), client, id }),
         max_forwards: errand.max_forwards,
         keep_case: live.keep_case,
     };
     let mut out = Vec::with_capacity(head.raw.len() + 128);
     let upgrade = onward::write_request(&mut out, &onward, &hop_by_hop, head.fields());
+    if let Some(edits) = route.edits.as_ref().filter(|_| head.framing == Framing::Chunked) {
+        // What may not come as a line may not come as a trailer either.
+        hop_by_hop.nominated.take(edits.names());
+    }
     // The origin need not understand trailers, but nothing in front of it does any harm with them.
     let rules = TrailerRules { wanted: true, nominated: hop_by_hop.nominated, keep_case: live.keep_case };
-    let limit = if live.max_body_size == 0 { u64::MAX } else { live.max_body_size };
+    let limit = if route.max_body_size == 0 { u64::MAX } else { route.max_body_size };
     let mut request = Flow::new(out, Body::of_request(head.framing, rules), limit);
     if head.expects_continue && head.framing != Framing::None {
         request.close();
@@ -116,7 +122,7 @@ async fn send<'a>(
     client: &mut Client,
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id())?;
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange)?;
     let request = request.paced(exchange.pace());
     let is_tls = errand.scheme == Scheme::Https;
     let pooled = errand.pool.take(&errand.origin, is_tls, |peer| errand.permit.reach.check(peer).is_ok());

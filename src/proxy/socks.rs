@@ -91,9 +91,9 @@ async fn negotiate(
     until: Instant,
 ) -> Result<Request, Failed> {
     let offer = message(client, until, socks::greeting).await.map_err(Failed::silently)?;
+    // Whom a certificate names is known already.
     let login = live.kept.login.as_ref().filter(|_| client.user().is_none());
     if let Some(user) = client.user() {
-        // Its certificate was asked for, and nobody else can have it.
         exchange.identified(Arc::clone(user));
     }
     if login.is_some() {

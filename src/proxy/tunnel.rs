@@ -60,7 +60,7 @@ pub(super) async fn open(
     if client.send(&answer).await.is_err() {
         return After::Broken;
     }
-    join(live, exchange, dialled.stream, Bytes::new())
+    join(live, permit, exchange, dialled.stream, Bytes::new())
 }
 
 impl Tongue {
@@ -93,8 +93,14 @@ impl Tongue {
 }
 
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
-pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: Stream, early: Bytes) -> After {
-    let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
+pub(super) fn join(
+    live: &Live,
+    permit: &Permit,
+    mut exchange: Box<Exchange>,
+    origin: Stream,
+    early: Bytes,
+) -> After {
+    let options = RelayOptions { idle: permit.route.timeouts.tunnel_idle, half_close: live.half_close };
     let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {
         let pace = pace.map(|pace| Box::new(pace) as Box<dyn relay::Pace>);

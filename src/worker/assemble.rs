@@ -16,12 +16,12 @@ use crate::{
             Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError, certificate::PemError,
         },
     },
-    policy::Policy,
+    policy::{Policy, Routes},
     proxy::{
         Account, BadStore, Interception, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store,
     },
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
-    shared_memory::Seat,
+    shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
 };
@@ -81,7 +81,7 @@ pub fn assemble(
     let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
-    let connections = connection_options(settings)?;
+    let connections = connection_options(settings, account.seat())?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections })
 }
@@ -167,7 +167,7 @@ pub(super) fn live(
     );
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
-        policy: Policy::new(&settings.access, &own),
+        policy: Policy::new(&settings.access, Routes::new(settings), &own),
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
@@ -209,7 +209,10 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOptions, AssembleError> {
+pub(super) fn connection_options(
+    settings: &Settings,
+    seat: &Seat,
+) -> Result<ConnectionOptions, AssembleError> {
     let limits = &settings.limits;
     Ok(ConnectionOptions {
         client: ClientOptions {
@@ -221,19 +224,19 @@ pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOption
         },
         balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
-        tls: tls(&settings.tls)?,
+        tls: tls(&settings.tls, seat)?,
     })
 }
 
 /// How clients are encrypted; none = nobody can be.
-fn tls(settings: &TlsSettings) -> Result<Option<TlsOptions>, TlsError> {
+fn tls(settings: &TlsSettings, seat: &Seat) -> Result<Option<TlsOptions>, TlsError> {
     let Some(identity) = settings.identity() else { return Ok(None) };
     let acceptor = Acceptor::new(&AcceptorOptions {
         identity: &identity,
         client_authorities: settings.client_ca_path.as_ref().map(|file| &file.content),
         oldest: settings.min_version,
         protocols: SPOKEN,
-        tickets: None,
+        tickets: Some(Arc::new(SharedTicketKeys::new(seat.segment().clone()))),
     })?;
     let turns = Arc::new(Semaphore::new(settings.max_handshakes));
     Ok(Some(TlsOptions { acceptor, timeout: settings.handshake_timeout, turns }))

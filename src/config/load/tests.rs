@@ -112,16 +112,6 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    for (text, key) in [("routes: [{ via: deny }]", "routes")] {
-        let all = problems(text, &[]);
-        assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
-    }
-    let defaults = "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\n";
-    assert!(load_text(defaults, &[]).is_ok());
-}
-
-#[test]
 fn values_have_many_forms() {
     let text = "listen_addr: [\"127.0.0.1:0\", \"[::1]:0\"]\nforwarding: { via: off }\ndns: { servers: [\"192.0.2.53\", \"192.0.2.54:5353\"] }\n\
                 timeouts: { connect: 2, half_close: 1500ms, tunnel_idle: 1h }\nlimits: { max_header_bytes: 8KiB, max_body_size: 1MB }\n\
@@ -223,7 +213,7 @@ fn what_cannot_be_read_leaves_the_other_sources_to_be_looked_at() {
         assert_eq!(all.lines().count(), 2, "{all}");
         assert!(all.contains("\nenvironment PROXY_TIMEOUTS__CONNECT"), "{all}");
     }
-    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: deny\n", &[]);
+    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: nowhere\n", &[]);
     assert!(all.contains("max_headers: is there twice") && all.contains(":2: default_route: "), "{all}");
 }
 

@@ -1,6 +1,9 @@
 //! Authorities and what they sign, fresh for each test.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -43,6 +46,12 @@ impl Authority {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2001, 2, 1);
         })
+    }
+
+    /// For a server, valid for a day and a half more.
+    pub(crate) fn soon(&self, names: &[&str]) -> Signed {
+        let end = SystemTime::now() + Duration::from_secs(36 * 3600);
+        self.sign(names, |params| params.not_after = end.into())
     }
 
     /// For a client who is called this.

@@ -12,11 +12,12 @@ use std::{
 
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 
-use super::{Signed, wait::PATIENCE};
+use super::{Authority, Config, Signed, wait::PATIENCE};
 
 /// The server's end of a connection.
 pub(crate) type SecureConn = StreamOwned<ServerConnection, TcpStream>;
@@ -110,6 +111,12 @@ pub(crate) fn server(signed: &Signed, client_ca: Option<&str>) -> Arc<ServerConf
     Arc::new(builder.with_single_cert(chain(&signed.cert), key).expect("they belong together"))
 }
 
+/// A client that trusts `ca` and speaks this version only.
+pub(crate) fn client_of(ca: &str, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_protocol_versions(&[version]);
+    Arc::new(builder.with_root_certificates(roots(ca)).with_no_client_auth())
+}
+
 /// A client that trusts `ca` and is who `signed` says.
 pub(crate) fn client(ca: &str, signed: Option<&Signed>) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder().with_root_certificates(roots(ca));
@@ -183,4 +190,16 @@ fn roots(pem: &str) -> Arc<RootCertStore> {
 
 fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().expect("they are certificates")
+}
+
+/// The configuration with a listener for TLS on any free port, which has a certificate for `localhost` of this authority.
+pub(crate) fn listening(config: Config, authority: &Authority) -> Config {
+    let signed = authority.server(&["localhost", "127.0.0.1"]);
+    config
+        .set("tls.listen_addr", "127.0.0.1:0")
+        .set("tls.cert_path", "cert.pem")
+        .set("tls.key_path", "key.pem")
+        .file("cert.pem", &signed.cert)
+        .file("key.pem", &signed.key)
+        .file("ca.pem", &authority.pem())
 }
