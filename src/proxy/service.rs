@@ -284,7 +284,10 @@ pub(super) async fn weigh(
         user: user.as_deref(),
         path,
     };
-    let permit = live.policy.decide(&facts)?;
+    let permit = live
+        .policy
+        .decide(&facts)
+        .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_ref()))?;
     if let Some(limiter) = &live.limiter {
         match limiter.admit(&facts).await {
             Ok(grant) => exchange.granted(grant),

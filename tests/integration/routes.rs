@@ -125,6 +125,15 @@ fn a_route_that_reports_is_told_and_not_taken(mode: Mode) {
     let line = proxy.access_line(|line| line["status"] == 200);
     assert_eq!((&line["rule"], &line["route"]), (&json!("routes[soon]"), &json!("direct")), "{line}");
     assert!(proxy.log_line("would be refused").contains("routes[soon]"), "{}", proxy.log());
+    // A way that is to be opened, where all others are closed.
+    let routes =
+        json!([{ "name": "new", "match": { "hosts": ["one.test"] }, "via": "direct", "mode": "report" }]);
+    let closed = Config::new(mode).set("routes", routes).set("default_route", "deny").start();
+    closed.exchange(get("one.test", &origin)).expect_error(403, "http_request_denied");
+    let told = closed.log_line("would take this way");
+    assert!(told.contains("routes[new]") && told.contains("via=direct"), "{told}");
+    let line = closed.access_line(|line| line["status"] == 403);
+    assert_eq!(line["rule"], "default_route", "{line}");
 }
 
 fn where_nothing_is_refused_no_route_refuses(mode: Mode) {
