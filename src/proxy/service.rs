@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ use crate::{
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal, Via},
-    server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
+    server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits},
 };
 
@@ -96,6 +96,10 @@ impl Service for Proxy {
 
     fn name(&self, ticket: &mut ConnectionTicket, client: SocketAddr) -> Result<(), Crowd> {
         self.account.name(ticket, client.ip())
+    }
+
+    fn shaken(&self, how: Handshake) {
+        self.account.counters().handshakes[how as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
@@ -252,7 +256,10 @@ async fn decide(
     path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
-    if let Some(login) = &live.kept.login {
+    if let Some(user) = client.user() {
+        // Its certificate was asked for, and nobody else can have it.
+        exchange.identified(Arc::clone(user));
+    } else if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
         let values = head.values(Name::ProxyAuthorization);

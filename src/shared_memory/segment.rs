@@ -33,7 +33,7 @@ use super::{
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0004;
+const LAYOUT: u64 = 0x7266_7031_0000_0005;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]

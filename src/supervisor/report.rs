@@ -95,6 +95,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) segment: &'a Segment,
     pub(super) generation: u64,
     pub(super) listeners: &'a [std::net::SocketAddr],
+    pub(super) tls_listeners: &'a [std::net::SocketAddr],
     pub(super) last_reload: Option<&'a LastReload>,
     pub(super) reloads: u64,
 }
@@ -216,6 +217,7 @@ impl Reporter {
             uptime_ms: millis(now.duration_since(self.began)),
             generation: circumstances.generation,
             listeners: circumstances.listeners.to_vec(),
+            tls_listeners: circumstances.tls_listeners.to_vec(),
             ready: !fleet.is_ending() && workers.iter().any(|worker| worker.state == WorkerState::Ready),
             stopping: fleet.is_ending(),
             last_reload: circumstances.last_reload.cloned(),

@@ -3,18 +3,20 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::{
-    config::settings::{self, Mode, Settings, Via},
+    config::settings::{self, Mode, Settings, TlsSettings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
+        tls::{Acceptor, AcceptorOptions, Protocol, TlsError},
     },
     policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
-    server::{Balancers, ClientOptions, ConnectionOptions},
+    server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::Seat,
     telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
@@ -23,6 +25,9 @@ use crate::{
 /// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
 const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
+
+/// What is spoken with clients inside TLS, the best first. What was agreed on comes to `server::connection`.
+const SPOKEN: &[Protocol] = &[Protocol::Http1];
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]
@@ -37,6 +42,9 @@ pub enum AssembleError {
     /// Nobody can log in.
     #[error("access.users_file: {0}")]
     Login(#[from] LoginError),
+    /// Clients cannot be encrypted.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -66,8 +74,9 @@ pub fn assemble(
     let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
+    let connections = connection_options(settings)?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
-    Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
+    Ok(Assembled { proxy: Arc::new(proxy), connections })
 }
 
 pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, AssembleError> {
@@ -176,9 +185,9 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
+pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOptions, AssembleError> {
     let limits = &settings.limits;
-    ConnectionOptions {
+    Ok(ConnectionOptions {
         client: ClientOptions {
             head: HeadLimits { max_bytes: limits.max_header_bytes, max_headers: limits.max_headers },
             client_header: settings.timeouts.client_header,
@@ -188,5 +197,20 @@ pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
         },
         balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
-    }
+        tls: tls(&settings.tls)?,
+    })
+}
+
+/// How clients are encrypted; none = nobody can be.
+fn tls(settings: &TlsSettings) -> Result<Option<TlsOptions>, TlsError> {
+    let Some(identity) = settings.identity() else { return Ok(None) };
+    let acceptor = Acceptor::new(&AcceptorOptions {
+        identity: &identity,
+        client_authorities: settings.client_ca_path.as_ref().map(|file| &file.content),
+        oldest: settings.min_version,
+        protocols: SPOKEN,
+        tickets: None,
+    })?;
+    let turns = Arc::new(Semaphore::new(settings.max_handshakes));
+    Ok(Some(TlsOptions { acceptor, timeout: settings.handshake_timeout, turns }))
 }

@@ -52,6 +52,7 @@ mod supervision;
 mod systemd;
 mod target;
 mod timeouts;
+mod tls;
 mod traces;
 mod tunnels;
 mod upgrade;

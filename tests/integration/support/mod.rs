@@ -18,6 +18,7 @@
 //! | `name_server` | a DNS server with a small zone |
 //! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
+//! | `certificates` | authorities and what they sign |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
@@ -25,6 +26,7 @@
 mod admin;
 mod answer;
 mod black_hole;
+mod certificates;
 mod client;
 mod config;
 mod folder;
@@ -43,6 +45,7 @@ pub(crate) use self::{
     admin::{Admin, metrics},
     answer::Answer,
     black_hole::BlackHole,
+    certificates::Authority,
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
