@@ -8,7 +8,11 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{StatusCode, Version};
 
-use super::{date, error::ProxyError, exchange::Exchange};
+use super::{
+    date,
+    error::{Extra, ProxyError},
+    exchange::Exchange,
+};
 use crate::{
     message::{field::Name, framing::Framing},
     server::{After, Client, RequestHead},
@@ -143,8 +147,13 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     let mut text = String::with_capacity(96);
     text.push_str(pseudonym);
     let _ = write!(text, "; error={}", error.kind.name());
-    if let Some(rcode) = &error.rcode {
-        push_string(&mut text, "rcode", rcode);
+    match error.extra {
+        Some(Extra::Rcode(rcode)) => push_string(&mut text, "rcode", rcode),
+        Some(Extra::Alert(id, name)) => {
+            let _ = write!(text, "; alert-id={id}");
+            push_string(&mut text, "alert-message", name);
+        }
+        None => {}
     }
     if let Some(rule) = &error.rule {
         push_string(&mut text, "details", rule.as_str());

@@ -71,6 +71,9 @@ fn certificate(error: &CertificateError) -> &'static str {
         Error::BadEncoding => "is malformed",
         Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => "is for another purpose",
         Error::ApplicationVerificationFailure => "names nobody",
+        Error::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is that of an authority (CA:TRUE), which no server may have"
+        }
         _ => "is not accepted",
     }
 }

@@ -19,6 +19,7 @@
 //! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
 //! | `certificates` | authorities and what they sign |
+//! | `secure` | either end of TLS, in memory of the test |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
@@ -37,6 +38,7 @@ mod origin;
 pub(crate) mod process;
 mod proxy;
 mod redis;
+pub(crate) mod secure;
 mod tls_origin;
 mod wait;
 mod wire;
@@ -45,7 +47,7 @@ pub(crate) use self::{
     admin::{Admin, metrics},
     answer::Answer,
     black_hole::BlackHole,
-    certificates::Authority,
+    certificates::{Authority, Signed},
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
@@ -55,6 +57,7 @@ pub(crate) use self::{
     origin::{Conn, Origin},
     proxy::Proxy,
     redis::Redis,
+    secure::SecureOrigin,
     tls_origin::TlsOrigin,
     wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},
