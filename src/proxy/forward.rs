@@ -168,7 +168,7 @@ async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connect
     let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
     let is_tls = errand.scheme == Scheme::Https;
     if is_tls {
-        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, started)).await?;
+        dialled = Box::pin(live::encrypt(live, &errand.origin, &errand.permit, dialled, started)).await?;
     }
     exchange.dialled(&dialled);
     let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());

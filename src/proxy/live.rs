@@ -37,7 +37,6 @@ pub struct Live {
     pub(super) dialer: Dialer,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
-    pub(super) connect_timeout: Duration,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -99,7 +98,6 @@ impl Live {
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             connector: options.connector,
-            connect_timeout: timeouts.connect,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
@@ -145,12 +143,13 @@ impl Live {
 pub(super) async fn encrypt(
     live: &Live,
     origin: &Authority,
+    permit: &Permit,
     dialled: Dialled,
     started: Instant,
 ) -> Result<Dialled, ProxyError> {
     let Dialled { stream, peer, dns, .. } = dialled;
     let connecting = live.connector.connect(stream, &origin.host);
-    let connected = match timeout_at(started + live.connect_timeout, connecting).await {
+    let connected = match timeout_at(started + permit.route.timeouts.connect, connecting).await {
         Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
         Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
     };
