@@ -138,23 +138,22 @@ impl Live {
     }
 }
 
-/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, within what
-/// `timeouts.connect` has left since `started`.
+/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
+/// `deadline`.
 pub(super) async fn encrypt(
     live: &Live,
     origin: &Authority,
-    permit: &Permit,
     dialled: Dialled,
-    started: Instant,
+    deadline: Instant,
 ) -> Result<Dialled, ProxyError> {
-    let Dialled { stream, peer, dns, .. } = dialled;
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
     let connecting = live.connector.connect(stream, &origin.host);
-    let connected = match timeout_at(started + permit.route.timeouts.connect, connecting).await {
+    let connected = match timeout_at(deadline, connecting).await {
         Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
         Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
     };
-    let connect = started.elapsed() - dns.unwrap_or_default();
-    Ok(Dialled { stream: connected.stream, peer, dns, connect })
+    Ok(Dialled { stream: connected.stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.

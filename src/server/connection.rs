@@ -46,7 +46,7 @@ pub(super) struct Arrived {
     pub(super) peer: Peer,
     /// Whom its certificate names.
     pub(super) user: Option<Arc<str>>,
-    /// What it wants to speak, as agreed on in the TLS handshake. Only HTTP/1.1 is offered there.
+    /// What it wants to speak, as agreed on in the TLS handshake.
     pub(super) protocol: Protocol,
 }
 
@@ -96,7 +96,6 @@ const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a client until it is closed, or goes on as a tunnel.
 pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
-    debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
