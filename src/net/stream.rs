@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::relay::Conduit;
+use super::{ahead::Ahead, relay::Conduit};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Stream {
     /// A socket.
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
-    Tls(Box<TlsStream<Self>>),
+    Tls(Box<TlsStream<Ahead>>),
 }
 
 impl Stream {
@@ -33,7 +33,7 @@ impl Stream {
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Tcp(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0.socket(),
+            Self::Tls(tls) => tls.get_ref().0.stream().socket(),
         }
     }
 
@@ -107,7 +107,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Tls(tls) => read_records(tls, cx, buf),
         }
     }
 }
@@ -150,5 +150,24 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
+    }
+}
+
+/// Reads as much as there is: TLS gives one record at a time, and whoever reads writes what he has got before he reads on.
+fn read_records(
+    tls: &mut TlsStream<Ahead>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let mut seen = before;
+    loop {
+        let polled = Pin::new(&mut *tls).poll_read(cx, buf);
+        let now = buf.filled().len();
+        if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
+            // An end or a failure behind what was read is found again by who asks again.
+            return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        seen = now;
     }
 }
