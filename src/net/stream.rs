@@ -11,14 +11,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::TlsStream;
 
-use super::relay::Conduit;
+use super::{ahead::Ahead, relay::Conduit};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -26,11 +25,9 @@ pub enum Stream {
     /// A socket.
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
-    Tls(Box<TlsStream<Self>>),
+    Tls(Box<TlsStream<Ahead>>),
     /// One of many that share a connection.
     Carried(Box<dyn Carried>),
-    /// One of which some bytes were read before.
-    Begun(Box<Begun>),
 }
 
 /// A stream that has no socket of its own, but is carried by a connection beside others.
@@ -46,28 +43,14 @@ pub trait Carried: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {
     fn reset_on_close(&self);
 }
 
-/// A stream and what was read from it before.
-#[derive(Debug)]
-pub struct Begun {
-    early: Bytes,
-    stream: Stream,
-}
-
 impl Stream {
-    /// `stream`, of which the bytes of `early` were read, so that they are read again.
-    #[must_use]
-    pub fn begun(early: Bytes, stream: Self) -> Self {
-        if early.is_empty() { stream } else { Self::Begun(Box::new(Begun { early, stream })) }
-    }
-
     /// The socket at the bottom of it, where it has it for itself.
     #[must_use]
     pub fn socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(tls) => tls.get_ref().0.socket(),
+            Self::Tls(tls) => tls.get_ref().0.stream().socket(),
             Self::Carried(_) => None,
-            Self::Begun(begun) => begun.stream.socket(),
         }
     }
 
@@ -79,9 +62,8 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr(),
-            Self::Tls(tls) => tls.get_ref().0.local_addr(),
+            Self::Tls(tls) => tls.get_ref().0.stream().local_addr(),
             Self::Carried(carried) => carried.local_addr(),
-            Self::Begun(begun) => begun.stream.local_addr(),
         }
     }
 
@@ -94,7 +76,7 @@ impl Stream {
         match self {
             Self::Tcp(socket) => socket.try_read(bytes),
             // What has come may be no content at all: only reading tells.
-            Self::Tls(_) | Self::Begun(_) | Self::Carried(_) => {
+            Self::Tls(_) | Self::Carried(_) => {
                 let mut space = ReadBuf::new(bytes);
                 match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space) {
                     Poll::Ready(read) => read.map(|()| space.filled().len()),
@@ -123,9 +105,8 @@ impl Stream {
             Self::Tcp(socket) => {
                 let _ = socket.set_zero_linger();
             }
-            Self::Tls(tls) => tls.get_ref().0.reset_on_close(),
+            Self::Tls(tls) => tls.get_ref().0.stream().reset_on_close(),
             Self::Carried(carried) => carried.reset_on_close(),
-            Self::Begun(begun) => begun.stream.reset_on_close(),
         }
     }
 }
@@ -140,7 +121,7 @@ impl Conduit for Stream {
     fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(_) | Self::Begun(_) | Self::Carried(_) => None,
+            Self::Tls(_) | Self::Carried(_) => None,
         }
     }
 
@@ -153,14 +134,8 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Tls(tls) => read_records(tls, cx, buf),
             Self::Carried(carried) => Pin::new(carried).poll_read(cx, buf),
-            Self::Begun(begun) if begun.early.is_empty() => Pin::new(&mut begun.stream).poll_read(cx, buf),
-            Self::Begun(begun) => {
-                let count = begun.early.len().min(buf.remaining());
-                buf.put_slice(&begun.early.split_to(count));
-                Poll::Ready(Ok(()))
-            }
         }
     }
 }
@@ -171,7 +146,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             Self::Carried(carried) => Pin::new(carried).poll_write(cx, bytes),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write(cx, bytes),
         }
     }
 
@@ -184,7 +158,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, parts),
             Self::Carried(carried) => Pin::new(carried).poll_write_vectored(cx, parts),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write_vectored(cx, parts),
         }
     }
 
@@ -193,7 +166,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
             Self::Carried(carried) => carried.is_write_vectored(),
-            Self::Begun(begun) => begun.stream.is_write_vectored(),
         }
     }
 
@@ -202,7 +174,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Self::Carried(carried) => Pin::new(carried).poll_flush(cx),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_flush(cx),
         }
     }
 
@@ -211,7 +182,25 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Carried(carried) => Pin::new(carried).poll_shutdown(cx),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Reads as much as there is: TLS gives one record at a time, and whoever reads writes what he has got before he reads on.
+fn read_records(
+    tls: &mut TlsStream<Ahead>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let mut seen = before;
+    loop {
+        let polled = Pin::new(&mut *tls).poll_read(cx, buf);
+        let now = buf.filled().len();
+        if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
+            // An end or a failure behind what was read is found again by who asks again.
+            return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        seen = now;
     }
 }
