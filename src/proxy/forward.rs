@@ -10,6 +10,7 @@ mod sending;
 use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use self::{
     answered::Answered,
@@ -19,7 +20,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     flow::Flow,
-    live::Live,
+    live::{self, Live},
     respond::{self, Form},
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
         hop_by_hop::{HopByHop, Upgrade},
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
+        target::Scheme,
     },
     net::authority::Authority,
     policy::Permit,
@@ -46,6 +48,7 @@ pub(super) struct Errand<'a> {
     pub(super) live: &'a Live,
     pub(super) head: &'a RequestHead,
     pub(super) origin: Arc<Authority>,
+    pub(super) scheme: Scheme,
     /// In origin-form, as the origin gets it.
     pub(super) path: Bytes,
     pub(super) max_forwards: Option<u32>,
@@ -87,6 +90,7 @@ fn prepare(
         method: head.method.as_str().as_bytes(),
         target: &errand.path,
         origin: &errand.origin,
+        default_port: errand.scheme.default_port(),
         received: head.version,
         framing: head.framing,
         via: live.name.via(),
@@ -120,7 +124,8 @@ async fn send<'a>(
 ) -> Result<Answered<'a>, ProxyError> {
     let (request, upgrade) = prepare(errand, client.peer().ip(), exchange)?;
     let request = request.paced(exchange.pace());
-    let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
+    let is_tls = errand.scheme == Scheme::Https;
+    let pooled = errand.pool.take(&errand.origin, is_tls, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
@@ -159,9 +164,15 @@ async fn send<'a>(
 
 async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connection, ProxyError> {
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
-    let dialled = Box::pin(errand.live.dial(&errand.origin, &errand.permit)).await?;
+    let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
+    let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
+    let is_tls = errand.scheme == Scheme::Https;
+    if is_tls {
+        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, deadline)).await?;
+    }
     exchange.dialled(&dialled);
-    Ok(Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone()))
+    let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());
+    Ok(if is_tls { connection.verified_by(live.connector.clone()) } else { connection })
 }
 
 impl Errand<'_> {

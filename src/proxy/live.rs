@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{
     error::ProxyError,
     limiter::{Limiter, Store},
@@ -17,6 +19,7 @@ use crate::{
     net::{
         authority::Authority,
         dial::{DialError, Dialer, Dialled},
+        tls::Connector,
     },
     policy::{Permit, Policy},
 };
@@ -32,6 +35,8 @@ pub struct Live {
     /// Nobody is refused for who he is.
     pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
+    /// How origins are reached with TLS.
+    pub(super) connector: Connector,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -50,6 +55,8 @@ pub struct Kept {
     pub login: Option<Arc<Login>>,
     /// Where rates are kept for several machines.
     pub store: Option<Arc<Store>>,
+    /// How origins are reached with TLS, with the sessions that can be resumed.
+    pub connector: Option<Connector>,
 }
 
 /// What is built by other rooms for a [`Live`].
@@ -63,6 +70,8 @@ pub struct LiveOptions {
     pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
+    /// How they are reached with TLS.
+    pub connector: Connector,
     /// Who we say we are.
     pub pseudonym: Arc<Pseudonym>,
 }
@@ -88,6 +97,7 @@ impl Live {
             challenge: challenge(&settings.access.realm),
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
+            connector: options.connector,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
@@ -126,6 +136,24 @@ impl Live {
             answer
         })
     }
+}
+
+/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
+/// `deadline`.
+pub(super) async fn encrypt(
+    live: &Live,
+    origin: &Authority,
+    dialled: Dialled,
+    deadline: Instant,
+) -> Result<Dialled, ProxyError> {
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
+    let connecting = live.connector.connect(stream, &origin.host);
+    let connected = match timeout_at(deadline, connecting).await {
+        Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
+        Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
+    };
+    Ok(Dialled { stream: connected.stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.

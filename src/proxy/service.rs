@@ -57,7 +57,11 @@ impl Proxy {
     /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one.
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
-        self.live.store(Arc::new(live));
+        let connector = live.connector.clone();
+        let old = self.live.swap(Arc::new(live));
+        if !old.connector.is(&connector) {
+            old.connector.retire();
+        }
     }
 
     /// What the next generation may keep.
@@ -119,7 +123,7 @@ impl Service for Proxy {
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         // Whom it names, and where its path is to be found there.
-        let (origin, host, path_and_query) = match head.target.clone() {
+        let (origin, host, scheme, path_and_query) = match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -141,7 +145,7 @@ impl Service for Proxy {
             RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
                 Some((origin, host)) => {
                     exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
-                    (origin, host, path)
+                    (origin, host, Scheme::Http, path)
                 }
                 None => {
                     exchange.targets(None, None, path.clone());
@@ -160,10 +164,7 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                if scheme == Scheme::Https {
-                    return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
-                }
-                (Arc::clone(&authority), authority, path_and_query)
+                (Arc::clone(&authority), authority, scheme, path_and_query)
             }
         };
         let path = Some(&*path_and_query);
@@ -187,7 +188,8 @@ impl Service for Proxy {
             }
         };
         let path = target::origin_form(&head.method, path_and_query);
-        let errand = Errand { pool: &self.pool, live: &live, head, origin: host, path, max_forwards, permit };
+        let errand =
+            Errand { pool: &self.pool, live: &live, head, origin: host, scheme, path, max_forwards, permit };
         forward::forward(errand, client, exchange, form).await
     }
 

@@ -154,13 +154,12 @@ async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) 
     Some(Arrived { stream, peer, user, protocol })
 }
 
-/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS would not understand it.
+/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS understands no answer.
 fn turn_away<S: Service>(stream: &TcpStream, crowd: S::Crowd, peer: SocketAddr, shared: &Shared<S>) {
+    let answer = shared.service.crowded(crowd, peer);
     if shared.tls.is_some() {
-        tracing::debug!(%peer, "no room for a client with TLS");
         return;
     }
-    let answer = shared.service.crowded(crowd, peer);
     // What the client has sent is read, for an unread byte would turn the close into a reset that eats the answer.
     let mut scratch = [0; 4096];
     let _ = socket2::SockRef::from(stream).send(&answer);

@@ -3,7 +3,8 @@
 //! The launcher makes the [`Segment`], and every worker maps it. Each life of a worker has a [`Seat`] in it, whose
 //! [`Counters`] only that worker writes; what is exact over all workers is a word that they share. Nothing here is a
 //! message: a worker that is killed leaves its numbers where they are, and the launcher gives back what they held. What is
-//! kept for each of many keys is in [`buckets`], and what is counted under names of the configuration in [`tallies`].
+//! kept for each of many keys is in [`buckets`], and what is counted under names of the configuration in [`tallies`];
+//! what all of them seal session tickets with is in [`ticket_keys`].
 
 mod buckets;
 mod counters;
@@ -11,6 +12,7 @@ mod counters;
 mod nameless;
 mod segment;
 mod tallies;
+mod ticket_keys;
 
 pub use buckets::{Hold, Rates};
 pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
@@ -18,3 +20,4 @@ pub use counters::{Counters, Histogram, LATENCY_BOUNDS_MS};
 pub use nameless::nameless_file;
 pub use segment::{Seat, Segment, SegmentError};
 pub use tallies::{REST, Tally};
+pub use ticket_keys::SharedTicketKeys;

@@ -30,6 +30,7 @@ use super::{
     buckets::{HoldTable, RateTable},
     counters::Counters,
     tallies::TallyTable,
+    ticket_keys::TicketTable,
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
@@ -67,6 +68,7 @@ struct Tables {
     rates: RateTable,
     holds: HoldTable,
     tallies: TallyTable,
+    tickets: TicketTable,
 }
 
 /// The memory of one instance.
@@ -194,6 +196,10 @@ impl Segment {
 
     pub(super) fn tally_table(&self) -> &TallyTable {
         &self.tables().tallies
+    }
+
+    pub(super) fn ticket_table(&self) -> &TicketTable {
+        &self.tables().tickets
     }
 
     fn tables(&self) -> &Tables {

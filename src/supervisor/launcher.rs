@@ -189,6 +189,13 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         self.hear(Event::Command(Command::Restart));
     }
 
+    /// What is to be done now and then.
+    pub(super) fn tend(&self) {
+        if !self.sockets.tls().is_empty() {
+            self.segment.tend_ticket_keys();
+        }
+    }
+
     /// Something has happened.
     pub(super) fn hear(&mut self, event: Event) {
         match &event {

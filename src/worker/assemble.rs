@@ -6,18 +6,18 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::settings::{self, Mode, Settings, TlsSettings, Via},
+    config::settings::{self, Mode, Settings, TlsSettings, UpstreamTlsSettings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
-        tls::{Acceptor, AcceptorOptions, Protocol, TlsError},
+        tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
     },
     policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
-    shared_memory::Seat,
+    shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
     upstream::PoolLimits,
 };
@@ -74,7 +74,7 @@ pub fn assemble(
     let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
-    let connections = connection_options(settings)?;
+    let connections = connection_options(settings, account.seat())?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections })
 }
@@ -100,7 +100,22 @@ pub(super) fn keep(
     } else {
         store(settings, seat)?
     };
-    Ok(Kept { login, store })
+    let connector = match (old, had.connector) {
+        (Some(old), Some(connector)) if old.upstream_tls == settings.upstream_tls => connector,
+        _ => connector(&settings.upstream_tls),
+    };
+    Ok(Kept { login, store, connector: Some(connector) })
+}
+
+/// How origins are reached with TLS.
+fn connector(settings: &UpstreamTlsSettings) -> Connector {
+    Connector::new(ConnectorOptions {
+        system_roots: settings.system_roots,
+        authorities: settings.ca_path.as_ref().map(|file| file.content.clone()),
+        identity: settings.identity(),
+        oldest: settings.min_version,
+        protocols: vec![Protocol::Http1],
+    })
 }
 
 /// How users are known; none = nobody has to log in.
@@ -149,6 +164,7 @@ pub(super) fn live(
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
+        connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),
@@ -185,7 +201,10 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOptions, AssembleError> {
+pub(super) fn connection_options(
+    settings: &Settings,
+    seat: &Seat,
+) -> Result<ConnectionOptions, AssembleError> {
     let limits = &settings.limits;
     Ok(ConnectionOptions {
         client: ClientOptions {
@@ -197,19 +216,19 @@ pub(super) fn connection_options(settings: &Settings) -> Result<ConnectionOption
         },
         balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
-        tls: tls(&settings.tls)?,
+        tls: tls(&settings.tls, seat)?,
     })
 }
 
 /// How clients are encrypted; none = nobody can be.
-fn tls(settings: &TlsSettings) -> Result<Option<TlsOptions>, TlsError> {
+fn tls(settings: &TlsSettings, seat: &Seat) -> Result<Option<TlsOptions>, TlsError> {
     let Some(identity) = settings.identity() else { return Ok(None) };
     let acceptor = Acceptor::new(&AcceptorOptions {
         identity: &identity,
         client_authorities: settings.client_ca_path.as_ref().map(|file| &file.content),
         oldest: settings.min_version,
         protocols: SPOKEN,
-        tickets: None,
+        tickets: Some(Arc::new(SharedTicketKeys::new(seat.segment().clone()))),
     })?;
     let turns = Arc::new(Semaphore::new(settings.max_handshakes));
     Ok(Some(TlsOptions { acceptor, timeout: settings.handshake_timeout, turns }))

@@ -77,7 +77,7 @@ impl InForce {
             let seat = self.proxy.account().seat();
             let kept = keep(settings, seat, Some((old, self.proxy.kept())))?;
             let built = live(settings, &self.listeners, seat, kept)?;
-            let connections = connection_options(settings)?;
+            let connections = connection_options(settings, seat)?;
             let (log, other) = (&old.access_log, &settings.access_log);
             let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
             let log = is_other.then(|| access_log(settings, seat)).transpose()?;

@@ -31,6 +31,9 @@ use crate::{
     telemetry::diagnostics::Diagnostics,
 };
 
+/// How often a process that is alone looks whether its keys for session tickets are to be replaced.
+const TICKETS: Duration = Duration::from_secs(60);
+
 /// Why a worker cannot serve.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -101,6 +104,16 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
             diagnostics: diagnostics.clone(),
             shutdown_timeout: settings.supervision.shutdown_timeout,
         };
+        if !tls.is_empty() {
+            let segment = seat.segment().clone();
+            segment.tend_ticket_keys();
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(TICKETS).await;
+                    segment.tend_ticket_keys();
+                }
+            });
+        }
         let office = Office::open(facts, doors, notifier)?;
         (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)
     };

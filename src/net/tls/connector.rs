@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::OnceCell;
@@ -45,6 +48,7 @@ struct Inner {
     options: ConnectorOptions,
     /// Made when it is needed first: most proxies never do.
     ready: OnceCell<TlsConnector>,
+    is_retired: AtomicBool,
 }
 
 /// A server whose handshake is complete, and who is who was asked for.
@@ -62,13 +66,24 @@ impl Connector {
     /// One with these options.
     #[must_use]
     pub fn new(options: ConnectorOptions) -> Self {
-        Self(Arc::new(Inner { options, ready: OnceCell::new() }))
+        Self(Arc::new(Inner { options, ready: OnceCell::new(), is_retired: AtomicBool::new(false) }))
     }
 
     /// Whether this is the very same one.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What it has verified is not to be relied on any more: another one has been put in its place.
+    pub fn retire(&self) {
+        self.0.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.0.is_retired.load(Ordering::Relaxed)
     }
 
     /// Shakes hands with `host`, which is at the other end of `stream`: its name is asked for (SNI) and verified. There is no

@@ -1,5 +1,10 @@
 //! Authorities and what they sign, fresh for each test.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, SystemTime},
+};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, date_time_ymd,
@@ -18,7 +23,8 @@ pub(crate) struct Signed {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name = named("authority");
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        params.distinguished_name = named(&format!("authority {}", MADE.fetch_add(1, Ordering::Relaxed)));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("there is randomness");
         Self(CertifiedIssuer::self_signed(params, key).expect("it can sign itself"))
@@ -40,6 +46,12 @@ impl Authority {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2001, 2, 1);
         })
+    }
+
+    /// For a server, valid for a day and a half more.
+    pub(crate) fn soon(&self, names: &[&str]) -> Signed {
+        let end = SystemTime::now() + Duration::from_secs(36 * 3600);
+        self.sign(names, |params| params.not_after = end.into())
     }
 
     /// For a client who is called this.

@@ -20,6 +20,7 @@
 //! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
 //! | `certificates` | authorities and what they sign |
+//! | `secure` | either end of TLS, in memory of the test |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
@@ -39,6 +40,7 @@ mod origin;
 pub(crate) mod process;
 mod proxy;
 mod redis;
+pub(crate) mod secure;
 mod tls_origin;
 mod wait;
 mod wire;
@@ -58,6 +60,7 @@ pub(crate) use self::{
     origin::{Conn, Origin},
     proxy::Proxy,
     redis::Redis,
+    secure::SecureOrigin,
     tls_origin::TlsOrigin,
     wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},
