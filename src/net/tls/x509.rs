@@ -211,7 +211,7 @@ mod tests {
         assert!(!is_authority(&made(|_| {})));
         assert!(!is_authority(&made(|params| params.is_ca = IsCa::ExplicitNoCa)));
         for constraints in [BasicConstraints::Unconstrained, BasicConstraints::Constrained(0)] {
-            assert!(is_authority(&made(|params| params.is_ca = IsCa::Ca(constraints.clone()))));
+            assert!(is_authority(&made(|params| params.is_ca = IsCa::Ca(constraints))));
         }
     }
 
