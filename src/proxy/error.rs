@@ -86,13 +86,13 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    /// A group is spoken with in clear text, or knows nothing of what is fetched: never by that.
-    pub(super) fn https_over_a_group() -> Self {
+    /// A parent would have to be trusted with what is to be read by its host only. (Origins behind us are the host.)
+    pub(super) fn https_over_a_parent() -> Self {
         Self::new(
             Blame::Downstream,
             StatusCode::NOT_IMPLEMENTED,
             ProxyErrorType::HttpRequestError,
-            "https:// in a request target is fetched from its host directly only, and the route leads to a group: use CONNECT",
+            "https:// in a request target is not fetched over a parent, to which its route leads: use CONNECT",
         )
     }
 

@@ -176,8 +176,8 @@ impl Service for Proxy {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
-        if scheme == Scheme::Https && permit.route.via != Via::Direct {
-            return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
+        if scheme == Scheme::Https && matches!(permit.route.via, Via::Proxy(_)) {
+            return respond::failure(client, exchange, &ProxyError::https_over_a_parent(), form).await;
         }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,

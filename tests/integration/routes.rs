@@ -407,10 +407,13 @@ fn origins_are_for_who_logs_in() {
 }
 
 #[test]
-fn nothing_goes_to_a_group_in_clear_text_that_was_to_be_encrypted() {
-    let app = Origin::ok();
-    let proxy = in_front_of(Mode::SingleThreaded, &app).start();
+fn nothing_goes_to_a_parent_in_clear_text_that_was_to_be_encrypted() {
+    let parent = Origin::ok();
+    let proxy = Config::new(Mode::SingleThreaded)
+        .set("upstreams", json!([{ "name": "far", "kind": "proxy", "servers": [{ "url": parent.url("") }] }]))
+        .set("default_route", "far")
+        .start();
     let answer = proxy.exchange(head(&["GET https://app.test/api/x HTTP/1.1", "Host: app.test"]));
     answer.expect_error(501, "http_request_error");
-    assert_eq!(app.connections(), 0);
+    assert_eq!(parent.connections(), 0);
 }
