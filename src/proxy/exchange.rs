@@ -24,6 +24,7 @@ use crate::{
         authority::Authority,
         dial::Dialled,
         relay::{Meter, RelayCounts, RelayOutcome},
+        tls::TlsError,
     },
     policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
@@ -288,6 +289,17 @@ impl Exchange {
             RelayOutcome::ClientFailed(_) => "client",
             RelayOutcome::OriginFailed(_) => "upstream",
         };
+    }
+
+    /// Its tunnel was opened, or could not be: the client speaks no TLS, or does not trust us.
+    pub(super) fn entered(&mut self, shaken: Result<(), TlsError>) {
+        match shaken {
+            Ok(()) => self.close = "intercepted",
+            Err(error) => {
+                tracing::info!(client = %self.client, to = self.authority.as_ref().map(tracing::field::display), %error, "not intercepted");
+                self.error = Some(ProxyError::from(&error).kind);
+            }
+        }
     }
 
     /// It came to its end in order.

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::ProxyError,
+    interception::Interception,
     limiter::{Limiter, Store},
     login::Login,
 };
@@ -37,6 +38,7 @@ pub struct Live {
     pub(super) dialer: Dialer,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
+    pub(super) interception: Option<Arc<Interception>>,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -72,6 +74,8 @@ pub struct LiveOptions {
     pub dialer: Dialer,
     /// How they are reached with TLS.
     pub connector: Connector,
+    /// In whose place we answer.
+    pub interception: Option<Arc<Interception>>,
     /// Who we say we are.
     pub pseudonym: Arc<Pseudonym>,
 }
@@ -98,6 +102,7 @@ impl Live {
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             connector: options.connector,
+            interception: options.interception,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,

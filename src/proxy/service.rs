@@ -15,6 +15,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
+    interception,
     live::{Kept, Live},
     local,
     login::Login,
@@ -122,8 +123,17 @@ impl Service for Proxy {
         exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
+        let target = match client.inside() {
+            None => Ok(head.target.clone()),
+            Some(inside) => interception::target(head, inside),
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => return respond::failure(client, exchange, &error, form).await,
+        };
+        let is_ours = matches!(target, RequestTarget::Origin(_));
         // Whom it names, and where its path is to be found there.
-        let (origin, host, scheme, path_and_query) = match head.target.clone() {
+        let (origin, host, scheme, path_and_query) = match target {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -172,7 +182,7 @@ impl Service for Proxy {
             Ok(permit) => permit,
             Err(error) => return respond::failure(client, exchange, &error, form).await,
         };
-        if matches!(head.target, RequestTarget::Origin(_)) && !matches!(permit.route.via, Via::Origin(_)) {
+        if is_ours && !matches!(permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }

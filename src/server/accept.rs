@@ -146,12 +146,19 @@ async fn serve<S: Service>(
 /// A client that can speak, once it is encrypted where that is wanted; none when it is gone.
 async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) -> Option<Arrived> {
     let Some(tls) = &shared.tls else {
-        return Some(Arrived { stream: stream.into(), peer, user: None, protocol: Protocol::Http1 });
+        return Some(Arrived {
+            stream: stream.into(),
+            peer,
+            user: None,
+            protocol: Protocol::Http1,
+            inside: None,
+        });
     };
     // Boxed, so that who serves a client need not have the room for its handshake.
-    let shaking = Box::pin(handshake::shake_hands(stream, tls, |how| shared.service.shaken(how)));
+    let shaking =
+        Box::pin(handshake::shake_hands(stream, tls, &shared.drain, |how| shared.service.shaken(how)));
     let Accepted { stream, protocol, user, .. } = shaking.await?;
-    Some(Arrived { stream, peer, user, protocol })
+    Some(Arrived { stream, peer, user, protocol, inside: None })
 }
 
 /// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS understands no answer.

@@ -25,7 +25,7 @@ use crate::{
         head::{self, HeadError, HeadLimits},
         socks,
     },
-    net::{inbox::Inbox, stream::Stream},
+    net::{authority::Authority, inbox::Inbox, stream::Stream},
 };
 
 /// What is read from clients, and for how long they are waited for.
@@ -96,6 +96,7 @@ pub struct Client {
     inbox: Inbox,
     peer: Peer,
     user: Option<Arc<str>>,
+    inside: Option<Arc<Authority>>,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -118,9 +119,10 @@ impl Client {
             inbox: Inbox::new(),
             peer: arrived.peer,
             user: arrived.user,
+            may_be_socks: options.socks5 && arrived.inside.is_none(),
+            inside: arrived.inside,
             local: None,
             timer: Timer::default(),
-            may_be_socks: options.socks5,
             options,
             drain,
             searched: 0,
@@ -142,10 +144,17 @@ impl Client {
         self.peer.is_brought
     }
 
-    /// Whom the client's certificate names, where clients have to have one.
+    /// Whose the connection is, where that is known of all of it: whom the client's certificate names, where clients have to have
+    /// one.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
+    }
+
+    /// Whom the client believes to speak with, where that is somebody else than us.
+    #[must_use]
+    pub fn inside(&self) -> Option<&Arc<Authority>> {
+        self.inside.as_ref()
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.
@@ -247,6 +256,10 @@ impl Client {
             }
         })
         .await
+    }
+
+    pub(super) fn whose(&self) -> Peer {
+        self.peer
     }
 
     pub(super) fn drain(&self) -> Drain {

@@ -25,4 +25,4 @@ pub use contained::is_contained;
 pub use handshake::TlsOptions;
 pub use head::{RequestHead, RequestTarget};
 pub use http2::StreamFault;
-pub use service::{After, ClientIo, Handshake, Service, Takeover, Tunnel};
+pub use service::{After, ClientIo, Handshake, Inside, Service, Takeover, Tunnel};

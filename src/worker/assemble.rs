@@ -12,10 +12,14 @@ use crate::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
-        tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
+        tls::{
+            Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError, certificate::PemError,
+        },
     },
     policy::{Policy, Routes},
-    proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
+    proxy::{
+        Account, BadStore, Interception, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store,
+    },
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
@@ -45,6 +49,9 @@ pub enum AssembleError {
     /// Clients cannot be encrypted.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
+    /// The authority cannot sign.
+    #[error("interception: {0}")]
+    Interception(#[from] PemError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -164,6 +171,7 @@ pub(super) fn live(
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
+        interception: Interception::new(&settings.interception, &settings.tls)?,
         connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,

@@ -33,6 +33,7 @@ mod h2_rules;
 mod h2_tunnels;
 mod hop_by_hop;
 mod install;
+mod interception;
 mod limits;
 mod lists;
 mod local_answers;

@@ -18,7 +18,7 @@ use crate::{
     net::{stream::Stream, tls},
     server::{
         client::{Client, Fault, Peer, RefusedHead},
-        connection::{Arrived, Shared},
+        connection::{self, Arrived, Shared},
         contained::contain,
         head::RequestHead,
         service::{After, ClientIo, Service, Tunnel},
@@ -68,6 +68,7 @@ impl<S: Service> Streams<S> {
             peer: self.peer,
             user: self.user.clone(),
             protocol: tls::Protocol::Http2,
+            inside: None,
         };
         let mut client = Client::new(arrived, Arc::clone(&self.shared.client), self.shared.drain.clone());
         let raw = Bytes::from(written.head);
@@ -80,9 +81,15 @@ impl<S: Service> Streams<S> {
                 let mut head = RequestHead::new(&raw, facts, started);
                 head.version = Version::HTTP_2;
                 let after = Box::pin(self.shared.service.serve(&head, &mut client)).await;
-                if let After::Takeover(takeover) = after {
-                    let (stream, early) = client.into_parts();
-                    return Some(takeover(ClientIo { stream, early }));
+                match after {
+                    After::Takeover(takeover) => {
+                        let (stream, early) = client.into_parts();
+                        return Some(takeover(ClientIo { stream, early }));
+                    }
+                    After::Inside(inside) => {
+                        return Some(connection::enter(*inside, client, Arc::clone(&self.shared)));
+                    }
+                    _ => {}
                 }
             }
             Err(fault) => {
