@@ -6,7 +6,6 @@
 //! exchange writes its record, whatever has happened. Knows message, policy, upstream, server, telemetry and net.
 
 mod account;
-mod clock;
 mod date;
 mod error;
 mod exchange;

@@ -27,13 +27,14 @@ use thiserror::Error;
 #[cfg(unix)]
 use super::nameless;
 use super::{
+    backends::BackendTable,
     buckets::{HoldTable, RateTable},
     counters::Counters,
     tallies::TallyTable,
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0004;
+const LAYOUT: u64 = 0x7266_7031_0000_0005;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -67,6 +68,7 @@ struct Tables {
     rates: RateTable,
     holds: HoldTable,
     tallies: TallyTable,
+    backends: BackendTable,
 }
 
 /// The memory of one instance.
@@ -181,6 +183,7 @@ impl Segment {
                 level.store(0, Ordering::Release);
             }
             self.hold_table().release(index);
+            self.backend_table().release(index);
         }
     }
 
@@ -194,6 +197,10 @@ impl Segment {
 
     pub(super) fn tally_table(&self) -> &TallyTable {
         &self.tables().tallies
+    }
+
+    pub(super) fn backend_table(&self) -> &BackendTable {
+        &self.tables().backends
     }
 
     fn tables(&self) -> &Tables {
