@@ -114,7 +114,7 @@ async fn send<'a>(
 ) -> Result<Answered<'a>, ProxyError> {
     let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id())?;
     let request = request.paced(exchange.pace());
-    let pooled = errand.pool.take(&errand.origin, |peer| errand.permit.reach.check(peer).is_ok());
+    let pooled = errand.pool.take(&errand.origin, 0, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,

@@ -129,7 +129,8 @@ fn better(candidates: &[Candidate], first: usize, second: usize) -> usize {
 
 /// Whether `other`, with one request more, would have no more to do for its weight than `one` has now.
 fn is_less_loaded(other: &Candidate, one: &Candidate) -> bool {
-    (u64::from(other.in_flight) + 1) * u64::from(one.weight) <= u64::from(one.in_flight) * u64::from(other.weight)
+    (u64::from(other.in_flight) + 1) * u64::from(one.weight)
+        <= u64::from(one.in_flight) * u64::from(other.weight)
 }
 
 /// Weighted rendezvous: each key has its own order of the servers, in which nobody moves when another one goes.

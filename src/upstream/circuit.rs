@@ -142,7 +142,10 @@ mod tests {
             let probing = circuit.admits(now, PATIENCE).flatten().unwrap();
             assert_eq!(Circuit::unpack(probing.pack()), probing);
             assert_eq!(probing.admits(now + 39_999, PATIENCE), None, "one at a time");
-            assert!(probing.admits(now + 40_000, PATIENCE).flatten().is_some(), "unless that one never tells");
+            assert!(
+                probing.admits(now + 40_000, PATIENCE).flatten().is_some(),
+                "unless that one never tells"
+            );
             circuit = probing;
         }
         let mut often = Circuit::CLOSED;

@@ -33,6 +33,8 @@ pub struct Connection {
     inbox: Inbox,
     origin: Arc<Authority>,
     peer: SocketAddr,
+    /// The server of a group that it leads to or through; 0 = none.
+    pub(super) way: u64,
     pub(super) place: Place,
     /// It was in the pool: the origin may have closed it at any time.
     pub(super) reused: bool,
@@ -58,6 +60,7 @@ impl Connection {
             inbox: Inbox::new(),
             origin,
             peer: dialled.peer,
+            way: 0,
             place: Place::in_use(seat),
             reused: false,
             searched: 0,
@@ -69,13 +72,20 @@ impl Connection {
         }
     }
 
+    /// One that leads to or through a server of a group, and is kept apart from all that do not.
+    #[must_use]
+    pub(super) fn by_way_of(mut self, way: u64) -> Self {
+        self.way = way;
+        self
+    }
+
     /// The address it is connected to.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The authority it was dialled for: its key in the pool.
+    /// Whom it was made for, or the server of a group that takes requests for anybody: its key in the pool.
     #[must_use]
     pub fn origin(&self) -> &Arc<Authority> {
         &self.origin

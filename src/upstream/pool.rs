@@ -61,8 +61,14 @@ impl Pool {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// Takes the most recently used connection to `origin` whose address `may_reach` allows.
-    pub fn take(&self, origin: &Authority, may_reach: impl Fn(SocketAddr) -> bool) -> Option<Connection> {
+    /// Takes the most recently used connection to `origin` whose address `may_reach` allows. `way` is the server of a group that
+    /// it leads through, 0 for none: who is sent one way never gets a connection that was made for another.
+    pub fn take(
+        &self,
+        origin: &Authority,
+        way: u64,
+        may_reach: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Connection> {
         let limits = self.limits();
         let mut idle = self.idle();
         let kept = idle.origins.get_mut(origin)?;
@@ -76,7 +82,7 @@ impl Pool {
             if !usable {
                 kept.remove(at);
                 removed += 1;
-            } else if may_reach(kept[at].peer()) {
+            } else if kept[at].way == way && may_reach(kept[at].peer()) {
                 let mut connection = kept.remove(at);
                 connection.reuse();
                 found = Some(connection);

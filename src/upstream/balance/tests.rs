@@ -61,7 +61,10 @@ fn each_server_gets_its_share() {
             let got = spread(balance, &WEIGHTS, width, &[1, 1, 1], 100_000);
             for (got, weight) in got.iter().zip(WEIGHTS) {
                 let share = f64::from(*got) / 100_000.0;
-                assert!((share - f64::from(weight) / 10.0).abs() < 0.02, "{balance:?}, {width}: {got:?} for {weight}");
+                assert!(
+                    (share - f64::from(weight) / 10.0).abs() < 0.02,
+                    "{balance:?}, {width}: {got:?} for {weight}"
+                );
             }
         }
     }
@@ -108,7 +111,9 @@ fn only_the_keys_of_a_server_that_goes_move() {
     for number in 0..8_000 {
         let host = a_host(number);
         for balance in [Balance::ClientHash, Balance::HostHash] {
-            let of = |those: &[Candidate]| choose(balance, those, &rotation, request(number, &host), lot::draw).unwrap();
+            let of = |those: &[Candidate]| {
+                choose(balance, those, &rotation, request(number, &host), lot::draw).unwrap()
+            };
             let (before, after) = (of(&all), of(&all[..7]));
             assert!(before == 7 || before == after, "{number} had no reason to move");
             moved += u32::from(before == 7);
