@@ -33,7 +33,7 @@ fn full(listener: &TcpListener, count: usize) -> (Pool, Arc<Authority>, Vec<TcpS
             Arc::new(Authority::parse(&format!("host-{index}.example.com"), Some(80)).expect("an authority"));
         let Some((stream, other)) = pair(listener, peer) else { break };
         let mut connection = Connection::new(
-            Dialled { stream, peer, dns: None, connect: Duration::ZERO },
+            Dialled { stream: stream.into(), peer, dns: None, connect: Duration::ZERO },
             Arc::clone(&origin),
             seat.clone(),
         );

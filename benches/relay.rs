@@ -1,11 +1,11 @@
 //! What a relay costs: a small exchange there and back, and many bytes one way, by real sockets in one thread, beside the same
 //! without a relay.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rust_forward_proxy::net::relay::{RelayCounts, RelayOptions, relay};
+use rust_forward_proxy::net::relay::{RelayOptions, relay};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -36,7 +36,7 @@ async fn ends(is_relayed: bool) -> (TcpStream, TcpStream) {
     tokio::spawn(async move {
         let patience = Duration::from_secs(60);
         let options = RelayOptions { idle: patience, half_close: patience };
-        relay(front, Bytes::new(), back, Bytes::new(), options, None, &RelayCounts::default()).await
+        relay((front, Bytes::new()), (back, Bytes::new()), options, None, Arc::default()).await
     });
     (client, origin)
 }

@@ -7,7 +7,7 @@
 #   --readme    put the table into README.md and the chart beside the benches, for a release
 #   --growth    the product alone: what a request costs with many workers, idle clients, kept hosts, rules and names
 #   --peers     of squid, haproxy, nginx, tinyproxy, apache2, trafficserver (those that are installed); or none
-#   --work      of get-1k, get-64k, get-10m, post-16k, new, tunnel, bulk-down, bulk-up, idle-tunnel, idle-client
+#   --work      of get-1k, paced-1k, get-64k, get-10m, post-16k, new, tunnel, bulk-down, bulk-up, idle-tunnel, idle-client
 #   --out       where table.md, chart.svg and results.json go (target/bench)
 #
 # How: the proxy and all its processes are pinned to the first CPU, the load, which is the origin too (examples/load), to

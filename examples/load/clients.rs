@@ -1,11 +1,11 @@
-//! Clients of the proxy: each sends one request after the other, as fast as it is answered.
+//! Clients of the proxy: each sends one request after the other, as fast as it is answered, or when it is due.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -40,6 +40,8 @@ pub(crate) struct Work {
     pub(crate) tour: Vec<Rc<[u8]>>,
     /// Bytes of filler that follow the request.
     pub(crate) upload: u64,
+    /// Between two requests of all clients together; none = each as soon as the one before is answered.
+    pub(crate) interval: Option<Duration>,
 }
 
 /// What came of it.
@@ -64,6 +66,10 @@ pub(crate) struct Clients {
     pub(crate) idle: usize,
     /// Those that could not even begin to connect.
     stranded: Vec<usize>,
+    /// Those that are answered and wait for their next request to be due, the one that waits longest first.
+    resting: VecDeque<usize>,
+    /// When the next request is due.
+    due: Instant,
     scratch: Vec<u8>,
     filler: Vec<u8>,
 }
@@ -91,6 +97,8 @@ enum Phase {
     Body(u64),
     /// A body without a length.
     UntilEnd,
+    /// The next request is not due yet.
+    Resting,
     /// The proxy has said that it closes.
     Parting,
     Idle,
@@ -107,6 +115,8 @@ impl Clients {
             tally: Tally::default(),
             idle: 0,
             stranded: Vec::new(),
+            resting: VecDeque::new(),
+            due: Instant::now(),
             scratch,
             filler,
         }
@@ -171,8 +181,29 @@ impl Clients {
         }
     }
 
+    /// Sends the requests that are due. The time of a request begins when it is due, whether there was a client for it or not: what
+    /// waits because others take long is late too.
+    pub(crate) fn go_on(&mut self, poll: &Poll) {
+        let Some(interval) = self.work.interval else { return };
+        let now = Instant::now();
+        while self.due <= now {
+            let Some(index) = self.resting.pop_front() else { return };
+            let outcome = self.request(poll, index);
+            self.clients[index].begun = self.due;
+            self.due += interval;
+            self.settle(poll, index, outcome);
+        }
+    }
+
+    /// Nothing is late yet.
+    pub(crate) fn restart(&mut self) {
+        self.tally = Tally::default();
+        self.due = Instant::now();
+    }
+
     /// Connects anew.
     fn open(&mut self, poll: &Poll, index: usize) {
+        self.resting.retain(|resting| *resting != index);
         let client = &mut self.clients[index];
         client.stream = None;
         client.phase = Phase::Connecting;
@@ -289,7 +320,7 @@ impl Clients {
                 client.head.extend_from_slice(&self.scratch[..count]);
                 self.head(poll, index)
             }
-            Phase::UntilEnd | Phase::Parting | Phase::Connecting | Phase::Idle => Ok(()),
+            Phase::UntilEnd | Phase::Parting | Phase::Connecting | Phase::Resting | Phase::Idle => Ok(()),
         }
     }
 
@@ -336,6 +367,10 @@ impl Clients {
             // It says that it closes: it does so first.
             _ if client.closes => client.phase = Phase::Parting,
             Habit::New => self.open(poll, index),
+            Habit::KeepAlive if self.work.interval.is_some() => {
+                client.phase = Phase::Resting;
+                self.resting.push_back(index);
+            }
             Habit::KeepAlive => return self.request(poll, index),
         }
         Ok(())

@@ -32,11 +32,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const USAGE: &str =
     "load --work WORK --proxy ADDR:PORT --pid PID [--size BYTES] [--connections N] [--seconds S]
-     [--warm-up S] [--idle-clients N] [--hosts N]
+     [--warm-up S] [--idle-clients N] [--hosts N] [--rate N]
 WORK: get, post, new, tunnel, download, upload, idle-client, idle-tunnel
 PID: the proxy's first process; its descendants count as well
 --idle-clients: so many are connected meanwhile, and silent
---hosts: one request is sent to each of so many hosts before, for the proxy to keep connections to all of them";
+--hosts: one request is sent to each of so many hosts before, for the proxy to keep connections to all of them
+--rate: so many requests in a second, instead of as many as are answered";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -62,6 +63,7 @@ pub(crate) struct Plan {
     warm_up: f64,
     idle_clients: usize,
     hosts: usize,
+    rate: Option<f64>,
 }
 
 impl Plan {
@@ -69,12 +71,13 @@ impl Plan {
         let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, 3128));
         let (size, seconds, warm_up) = (1024, 5.0, 0.5);
         let (connections, idle_clients, hosts) = (64, 0, 0);
+        let (kind, pid, rate) = (Kind::Get, 0, None);
         let mut plan =
-            Self { kind: Kind::Get, proxy, pid: 0, size, connections, seconds, warm_up, idle_clients, hosts };
+            Self { kind, proxy, pid, size, connections, seconds, warm_up, idle_clients, hosts, rate };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             let understood = match name.as_str() {
-                "--work" => kind(&value).map(|kind| plan.kind = kind),
+                "--work" => word(&value).map(|kind| plan.kind = kind),
                 "--proxy" => value.parse().ok().map(|proxy| plan.proxy = proxy),
                 "--pid" => value.parse().ok().map(|pid| plan.pid = pid),
                 "--size" => value.parse().ok().map(|size| plan.size = size),
@@ -83,6 +86,7 @@ impl Plan {
                 "--warm-up" => value.parse().ok().map(|warm_up| plan.warm_up = warm_up),
                 "--idle-clients" => value.parse().ok().map(|idle_clients| plan.idle_clients = idle_clients),
                 "--hosts" => value.parse().ok().map(|hosts| plan.hosts = hosts),
+                "--rate" => value.parse().ok().filter(|rate| *rate >= 1.0).map(|rate| plan.rate = Some(rate)),
                 _ => return Err(format!("{name} is unknown")),
             };
             understood.ok_or_else(|| format!("{name} {value} cannot be understood"))?;
@@ -101,7 +105,7 @@ impl Plan {
         let everywhere = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))];
         let origin = Origin::new(&poll, if self.hosts > 0 { &everywhere } else { &addresses })?;
         let clients = Clients::new(self.work(&addresses), Token::Client);
-        let silent = Work { habit: Habit::Idle, tour: Vec::new(), ..self.work(&addresses) };
+        let silent = Work { habit: Habit::Idle, tour: Vec::new(), interval: None, ..self.work(&addresses) };
         let bystanders = Clients::new(silent, Token::Bystander);
         let load = Load { poll, origin, clients, bystanders, ready: Vec::new() };
         match self.kind {
@@ -141,6 +145,7 @@ impl Plan {
             request: bytes(&request),
             tour: hosts(self.hosts).map(|other| bytes(&request.replace(&host.to_string(), &other))).collect(),
             upload,
+            interval: self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
         }
     }
 
@@ -158,7 +163,7 @@ impl Plan {
         }
         load.serve(self.warm_up)?;
         let family = Family::of(self.pid)?;
-        load.clients.tally = Tally::default();
+        load.clients.restart();
         let (begun, before) = (Instant::now(), family.cpu_seconds());
         load.serve(self.seconds)?;
         let (seconds, cpu_seconds) = (begun.elapsed().as_secs_f64(), family.cpu_seconds() - before);
@@ -244,6 +249,7 @@ impl Load {
             }
         }
         self.ready = ready;
+        self.clients.go_on(&self.poll);
         self.clients.retry(&self.poll);
         self.bystanders.retry(&self.poll);
         Ok(())
@@ -260,7 +266,7 @@ fn hosts(count: usize) -> impl Iterator<Item = String> {
         .map(|index| format!("127.{}.{}.{}:{PORT}", 1 + index / 62_500, index / 250 % 250, 1 + index % 250))
 }
 
-fn kind(word: &str) -> Option<Kind> {
+fn word(word: &str) -> Option<Kind> {
     Some(match word {
         "get" => Kind::Get,
         "post" => Kind::Post,

@@ -28,6 +28,7 @@ PRODUCT = "rust-forward-proxy"
 # By name: the arguments of the load, what is counted, and whether it goes through a tunnel.
 WORK = {
     "get-1k": (["--work", "get", "--size", "1024"], "request", False),
+    "paced-1k": (["--work", "get", "--size", "1024", "--rate", "20000"], "latency", False),
     "get-64k": (["--work", "get", "--size", "65536"], "request", False),
     "get-10m": (["--work", "get", "--size", "10485760", "--connections", "8"], "byte", False),
     "post-16k": (["--work", "post", "--size", "16384"], "request", False),
@@ -101,6 +102,11 @@ class Proxy:
         result["errors"] = sum(result["errors"].values())
         if unit == "memory":
             result["figure"] = result["kib_each"]
+        elif unit == "latency":
+            if not result["done"]:
+                raise Failed("nothing was answered")
+            result["figure"] = result["p99_us"]
+            result["rate"] = result["done"] / result["seconds"]
         elif unit == "request":
             if not result["done"]:
                 raise Failed("nothing was answered")

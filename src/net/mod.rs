@@ -8,6 +8,8 @@
 //! dialled.
 
 pub mod authority;
+#[cfg(target_os = "linux")]
+pub mod bulk;
 pub mod dial;
 pub mod filter;
 mod hosts;

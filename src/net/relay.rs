@@ -5,18 +5,17 @@
 //! direction that moves many bytes goes through the kernel. Must not know what the bytes are.
 
 mod buffer;
-#[cfg(target_os = "linux")]
-mod bulk;
 mod direction;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
+    fmt, io,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,7 +27,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use self::direction::{Direction, Fault};
+use self::direction::{Direction, Fault, Way};
 
 /// Deadlines of a relay.
 #[derive(Clone, Copy, Debug)]
@@ -45,56 +44,59 @@ pub trait Pace: Send + Sync {
     fn moved(&self, bytes: u64) -> Option<Instant>;
 }
 
-/// Bytes that a relay has passed on. Outlives a relay that is dropped.
-#[derive(Debug, Default)]
-pub struct RelayCounts {
-    up: Count,
-    down: Count,
-}
-
 /// Who else is told of bytes, as soon as they have passed.
-pub type Meter = Box<dyn Fn(u64) + Send + Sync>;
+pub trait Meter: Send + Sync {
+    /// So many went from the client to the origin.
+    fn up(&self, bytes: u64);
 
-/// Bytes that went one way.
+    /// So many went from the origin to the client.
+    fn down(&self, bytes: u64);
+}
+
+/// Bytes that a relay has passed on. Outlives a relay that is dropped.
 #[derive(Default)]
-struct Count {
-    bytes: AtomicU64,
-    meter: Option<Meter>,
-}
-
-impl Count {
-    fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(meter) = &self.meter {
-            meter(bytes);
-        }
-    }
-}
-
-impl fmt::Debug for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes.fmt(f)
-    }
+pub struct RelayCounts {
+    up: AtomicU64,
+    down: AtomicU64,
+    meter: Option<Arc<dyn Meter>>,
 }
 
 impl RelayCounts {
-    /// Counts of which these two are told as well.
+    /// Counts of which `meter` is told as well.
     #[must_use]
-    pub fn metered(up: Meter, down: Meter) -> Self {
-        let count = |meter| Count { bytes: AtomicU64::new(0), meter: Some(meter) };
-        Self { up: count(up), down: count(down) }
+    pub fn metered(meter: Arc<dyn Meter>) -> Self {
+        Self { meter: Some(meter), ..Self::default() }
     }
 
     /// From the client to the origin.
     #[must_use]
     pub fn up(&self) -> u64 {
-        self.up.bytes.load(Ordering::Relaxed)
+        self.up.load(Ordering::Relaxed)
     }
 
     /// From the origin to the client.
     #[must_use]
     pub fn down(&self) -> u64 {
-        self.down.bytes.load(Ordering::Relaxed)
+        self.down.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, way: Way, bytes: u64) {
+        let count = match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        };
+        count.fetch_add(bytes, Ordering::Relaxed);
+        match (&self.meter, way) {
+            (Some(meter), Way::Up) => meter.up(bytes),
+            (Some(meter), Way::Down) => meter.down(bytes),
+            (None, _) => {}
+        }
+    }
+}
+
+impl fmt::Debug for RelayCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayCounts").field("up", &self.up).field("down", &self.down).finish_non_exhaustive()
     }
 }
 
@@ -134,42 +136,74 @@ impl Conduit for TcpStream {
 
 /// Moves bytes between `client` and `origin` until both have finished; `early` bytes go first.
 ///
-/// Dropping the future closes both connections. `counts` tells what has moved at any time.
-pub async fn relay<C: Conduit, O: Conduit>(
-    mut client: C,
-    client_early: Bytes,
-    mut origin: O,
-    origin_early: Bytes,
+/// Dropping it closes both connections. `counts` tells what has moved at any time.
+pub fn relay<C: Conduit, O: Conduit>(
+    (client, client_early): (C, Bytes),
+    (origin, origin_early): (O, Bytes),
     options: RelayOptions,
-    pace: Option<&dyn Pace>,
-    counts: &RelayCounts,
-) -> RelayOutcome {
-    let mut up = Direction::new(client_early, pace.is_some());
-    let mut down = Direction::new(origin_early, pace.is_some());
-    let mut timer = Timer::new(options);
-    let mut brake = Brake::default();
-    let mut deaf = None;
-    let outcome = poll_fn(|cx| {
-        if brake.poll(cx).is_pending() {
+    pace: Option<Box<dyn Pace>>,
+    counts: Arc<RelayCounts>,
+) -> Relay<C, O> {
+    Relay {
+        up: Direction::new(Way::Up, client_early, pace.is_some()),
+        down: Direction::new(Way::Down, origin_early, pace.is_some()),
+        client,
+        origin,
+        counts,
+        pace,
+        timer: Timer::new(options),
+        brake: Brake::default(),
+        deaf: None,
+    }
+}
+
+/// A relay that runs when it is awaited. It is as large as what it holds, for there may be many that wait.
+#[must_use = "it moves nothing unless it is awaited"]
+pub struct Relay<C, O> {
+    client: C,
+    origin: O,
+    up: Direction,
+    down: Direction,
+    counts: Arc<RelayCounts>,
+    pace: Option<Box<dyn Pace>>,
+    timer: Timer,
+    brake: Brake,
+    deaf: Option<Deaf>,
+}
+
+impl<C: Conduit, O: Conduit> Future for Relay<C, O> {
+    type Output = RelayOutcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RelayOutcome> {
+        let relay = &mut *self;
+        let outcome = ready!(relay.poll_outcome(cx));
+        Poll::Ready(relay.close(outcome))
+    }
+}
+
+impl<C: Conduit, O: Conduit> Relay<C, O> {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<RelayOutcome> {
+        if self.brake.poll(cx).is_pending() {
             return Poll::Pending;
         }
+        let (up, down) = (&mut self.up, &mut self.down);
         let before = up.moved() + down.moved();
-        let up_done = match up.poll(cx, &mut client, &mut origin, &counts.up) {
+        let up_done = match up.poll(cx, &mut self.client, &mut self.origin, &self.counts) {
             Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
             Poll::Ready(Err(Fault::Sink(error))) => {
-                deaf = Some(Deaf { error, down: down.moved(), ended: down.is_done() });
+                self.deaf = Some(Deaf { error, down: down.moved(), ended: down.is_done() });
                 up.discard();
                 cx.waker().wake_by_ref();
                 false
             }
             polled => polled.is_ready(),
         };
-        let down_done = match down.poll(cx, &mut origin, &mut client, &counts.down) {
+        let down_done = match down.poll(cx, &mut self.origin, &mut self.client, &self.counts) {
             Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::OriginFailed(error)),
             Poll::Ready(Err(Fault::Sink(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
             polled => polled.is_ready(),
         };
-        if down_done && let Some(deaf) = deaf.take_if(|deaf| !deaf.ended && deaf.down == down.moved()) {
+        if down_done && let Some(deaf) = self.deaf.take_if(|deaf| !deaf.ended && deaf.down == down.moved()) {
             return Poll::Ready(RelayOutcome::OriginFailed(deaf.error));
         }
         if up_done && down_done {
@@ -177,32 +211,41 @@ pub async fn relay<C: Conduit, O: Conduit>(
         }
         let moved = up.moved() + down.moved() - before;
         if moved > 0
-            && let Some(pace) = pace
+            && let Some(pace) = &self.pace
         {
-            brake.until = pace.moved(moved);
+            self.brake.until = pace.moved(moved);
             // Who has to wait is told when to go on, and who does not goes on.
             cx.waker().wake_by_ref();
         }
-        timer.poll(cx, moved > 0, up_done || down_done)
-    })
-    .await;
-    if matches!(outcome, RelayOutcome::ClientFailed(_) | RelayOutcome::OriginFailed(_)) {
-        // What one side has lost must not look finished to the other.
-        client.abort();
-        origin.abort();
+        self.timer.poll(cx, moved > 0, up_done || down_done)
     }
-    if matches!(outcome, RelayOutcome::Idle | RelayOutcome::HalfClosed) {
-        // What one side does not take is not kept for it in the kernel.
-        if down.is_holding() {
-            client.abort();
+
+    /// Has both sides see how it ended.
+    fn close(&mut self, outcome: RelayOutcome) -> RelayOutcome {
+        if matches!(outcome, RelayOutcome::ClientFailed(_) | RelayOutcome::OriginFailed(_)) {
+            // What one side has lost must not look finished to the other.
+            self.client.abort();
+            self.origin.abort();
         }
-        if up.is_holding() {
-            origin.abort();
+        if matches!(outcome, RelayOutcome::Idle | RelayOutcome::HalfClosed) {
+            // What one side does not take is not kept for it in the kernel.
+            if self.down.is_holding() {
+                self.client.abort();
+            }
+            if self.up.is_holding() {
+                self.origin.abort();
+            }
+        }
+        match self.deaf.take() {
+            Some(deaf) if !deaf.ended => RelayOutcome::OriginFailed(deaf.error),
+            _ => outcome,
         }
     }
-    match deaf {
-        Some(deaf) if !deaf.ended => RelayOutcome::OriginFailed(deaf.error),
-        _ => outcome,
+}
+
+impl<C, O> fmt::Debug for Relay<C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("counts", &self.counts).finish_non_exhaustive()
     }
 }
 

@@ -27,11 +27,13 @@ thread_local! {
 }
 
 /// A pipe and what is in it. An empty one goes back to the thread it is dropped on.
+#[derive(Debug)]
 pub(super) struct Pipe {
     ends: Option<Ends>,
     held: usize,
 }
 
+#[derive(Debug)]
 struct Ends {
     reading: OwnedFd,
     writing: OwnedFd,
@@ -50,15 +52,16 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Takes what the socket has, for an empty pipe. Zero at the socket's end.
+    /// Takes what the socket has, up to `most` bytes, into an empty pipe. Zero at the socket's end.
     ///
     /// # Errors
     ///
     /// The socket's. "Would block" when it has nothing; then, and only then, its readiness is taken back.
-    pub(super) fn fill(&mut self, source: &TcpStream) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, source: &TcpStream, most: usize) -> io::Result<usize> {
         debug_assert!(self.is_empty(), "filled only when empty");
         let Some(ends) = &self.ends else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        self.held = source.try_io(Interest::READABLE, || transfer(source, &ends.writing, ends.capacity))?;
+        self.held =
+            source.try_io(Interest::READABLE, || transfer(source, &ends.writing, ends.capacity.min(most)))?;
         Ok(self.held)
     }
 
@@ -125,10 +128,10 @@ mod tests {
     async fn bytes_go_through_and_the_pipe_comes_back() {
         let ((mut from, source), (mut to, sink)) = (pair().await, pair().await);
         let mut pipe = Pipe::take().unwrap();
-        assert_eq!(pipe.fill(&source).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(pipe.fill(&source, usize::MAX).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         from.write_all(b"through").await.unwrap();
         source.readable().await.unwrap();
-        assert_eq!(pipe.fill(&source).unwrap(), 7);
+        assert_eq!(pipe.fill(&source, usize::MAX).unwrap(), 7);
         assert!(!pipe.is_empty());
         sink.writable().await.unwrap();
         assert_eq!(pipe.drain(&sink).unwrap(), 7);
@@ -137,7 +140,7 @@ mod tests {
         assert_eq!(&received, b"through");
         drop(from);
         source.readable().await.unwrap();
-        assert_eq!(pipe.fill(&source).unwrap(), 0);
+        assert_eq!(pipe.fill(&source, usize::MAX).unwrap(), 0);
         let before = pooled();
         drop(pipe);
         assert_eq!(pooled(), before + 1);
@@ -149,7 +152,7 @@ mod tests {
         let mut pipe = Pipe::take().unwrap();
         from.write_all(b"secret").await.unwrap();
         source.readable().await.unwrap();
-        assert_eq!(pipe.fill(&source).unwrap(), 6);
+        assert_eq!(pipe.fill(&source, usize::MAX).unwrap(), 6);
         let before = pooled();
         drop(pipe);
         assert_eq!(pooled(), before);

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     config::settings::LimitsSettings,
+    net::relay::Meter,
     policy::{
         RuleName,
         rate_limit::{LIMITS, client_prefix},
@@ -173,6 +174,17 @@ impl Account {
     /// An exchange goes on: writes a line of what it has come to.
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
         self.log.load().write(record);
+    }
+}
+
+/// Tunnels are counted while they run.
+impl Meter for Account {
+    fn up(&self, bytes: u64) {
+        self.counters().bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn down(&self, bytes: u64) {
+        self.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

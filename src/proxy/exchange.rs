@@ -23,7 +23,7 @@ use crate::{
     net::{
         authority::Authority,
         dial::Dialled,
-        relay::{RelayCounts, RelayOutcome},
+        relay::{Meter, RelayCounts, RelayOutcome},
     },
     policy::{Permit, RuleName},
     shared_memory::Seat,
@@ -247,15 +247,7 @@ impl Exchange {
 
     /// It goes on as a tunnel, whose bytes are counted here.
     pub(super) fn tunnels(&mut self) -> Arc<RelayCounts> {
-        let (up, down) = (self.seat().clone(), self.seat().clone());
-        let counts = Arc::new(RelayCounts::metered(
-            Box::new(move |bytes| {
-                up.counters().bytes_in.fetch_add(bytes, Ordering::Relaxed);
-            }),
-            Box::new(move |bytes| {
-                down.counters().bytes_out.fetch_add(bytes, Ordering::Relaxed);
-            }),
-        ));
+        let counts = Arc::new(RelayCounts::metered(Arc::clone(&self.account) as Arc<dyn Meter>));
         self.counts = Some(Arc::clone(&counts));
         self.close = "drain";
         let counters = self.account.counters();

@@ -1,7 +1,7 @@
 //! One way of an exchange: a head and the body behind it, from one socket to the other.
 //!
 //! What was read leaves before anything more is read, so that a slow reader slows its sender down and nothing piles up. Head and
-//! content leave in one write where they are there together. Must not know which way it is, nor any deadline; it tells since
+//! content leave in one write where they are there together; much content goes through the kernel. Must not know which way it is, nor any deadline; it tells since
 //! when it waits, and for whom.
 
 use std::{
@@ -12,16 +12,18 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::AsyncWrite,
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::limiter::Pace;
+#[cfg(target_os = "linux")]
+use crate::net::bulk::Bulk;
 use crate::{
     message::body::Body,
     net::{
         inbox::{self, Inbox},
-        relay::Pace as _,
+        relay::{Conduit, Pace as _},
     },
 };
 
@@ -69,6 +71,8 @@ pub(super) struct Flow {
     waiting: Option<(Waiting, Instant)>,
     /// How fast the content may move; none = as fast as it goes.
     brake: Option<Box<Brake>>,
+    #[cfg(target_os = "linux")]
+    bulk: Bulk,
 }
 
 /// Holds back content that may not move as fast as it could. It has a timer of its own, as both ways of an exchange may be held
@@ -93,6 +97,8 @@ impl Flow {
             took_content: false,
             waiting: None,
             brake: None,
+            #[cfg(target_os = "linux")]
+            bulk: Bulk::default(),
         }
     }
 
@@ -170,8 +176,8 @@ impl Flow {
         sink: &mut D,
     ) -> Poll<Result<(), FlowError>>
     where
-        S: AsyncRead + Unpin,
-        D: AsyncWrite + Unpin,
+        S: Conduit,
+        D: Conduit,
     {
         for _ in 0..TURNS {
             if self.brake.as_mut().is_some_and(|brake| brake.poll(cx).is_pending()) {
@@ -190,6 +196,11 @@ impl Flow {
                 self.wrote(written, inbox);
                 continue;
             }
+            #[cfg(target_os = "linux")]
+            if let Some(moved) = self.poll_bulk(cx, inbox, source, sink) {
+                ready!(moved)?;
+                continue;
+            }
             // Nothing for a socket; what encrypts may have kept something back.
             let flushed = Pin::new(&mut *sink).poll_flush(cx);
             if matches!(flushed, Poll::Ready(Err(_))) {
@@ -204,7 +215,7 @@ impl Flow {
             if inbox.is_empty() {
                 match inbox.poll_fill(cx, source) {
                     Poll::Ready(Ok(0)) => self.end()?,
-                    Poll::Ready(Ok(_)) => self.waiting = None,
+                    Poll::Ready(Ok(read)) => self.filled(read),
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(FlowError::Ended)),
                     Poll::Pending => return self.wait_for(Waiting::Source),
                 }
@@ -214,6 +225,44 @@ impl Flow {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Moves what need not be seen through the kernel; none where that is not worth it, or cannot be done.
+    #[cfg(target_os = "linux")]
+    fn poll_bulk<S: Conduit, D: Conduit>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &Inbox,
+        source: &S,
+        sink: &D,
+    ) -> Option<Poll<Result<(), FlowError>>> {
+        let (source, sink) = (source.plain()?, sink.plain()?);
+        if self.bulk.is_holding() {
+            return Some(match self.bulk.drain(cx, sink) {
+                Poll::Ready(Ok(None)) => Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Some(0)) | Err(_)) => Poll::Ready(Err(FlowError::Sink)),
+                Poll::Ready(Ok(Some(moved))) => {
+                    self.waiting = None;
+                    self.body.sent(moved);
+                    Poll::Ready(Ok(()))
+                }
+                Poll::Pending => self.wait_for(Waiting::Sink),
+            });
+        }
+        // Paced content moves in pieces that can be counted before there are too many.
+        if !self.bulk.is_on() || !self.is_open || !inbox.is_empty() || self.brake.is_some() {
+            return None;
+        }
+        let left = usize::try_from(self.body.plain_bytes()?).unwrap_or(usize::MAX);
+        Some(match self.bulk.fill(cx, source, left) {
+            Poll::Ready(Ok(Some(0))) => Poll::Ready(self.end()),
+            Poll::Ready(Ok(_)) => {
+                self.took_content = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(FlowError::Ended)),
+            Poll::Pending => self.wait_for(Waiting::Source),
+        })
     }
 
     fn poll_write<D: AsyncWrite + Unpin>(
@@ -258,6 +307,15 @@ impl Flow {
         inbox.consume(taken);
         self.moved(usize::try_from(self.body.content() - before).unwrap_or(usize::MAX));
         if self.body.content() > self.limit { Err(FlowError::TooLarge) } else { Ok(()) }
+    }
+
+    /// So many bytes were read at once.
+    fn filled(&mut self, read: usize) {
+        self.waiting = None;
+        #[cfg(target_os = "linux")]
+        self.bulk.note(read);
+        #[cfg(not(target_os = "linux"))]
+        let _ = read;
     }
 
     fn moved(&mut self, content: usize) {

@@ -56,17 +56,14 @@ pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: Stream, ear
     let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
     let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {
+        let pace = pace.map(|pace| Box::new(pace) as Box<dyn relay::Pace>);
+        let mut relay = relay::relay((client.stream, client.early), (origin, early), options, pace, counts);
         Box::pin(async move {
-            let pace = pace.as_ref().map(|pace| pace as &dyn relay::Pace);
-            let (stream, behind) = (client.stream, client.early);
-            // The relay is made where it is awaited: a future that is moved before has room for it twice.
+            // It stays where it is: what is moved to be awaited has room for it twice.
             let outcome = match interval {
-                None => relay::relay(stream, behind, origin, early, options, pace, &counts).await,
+                None => (&mut relay).await,
                 // On the heap: tunnels of which no lines are written have no room for a timer.
-                Some(interval) => {
-                    let relay = relay::relay(stream, behind, origin, early, options, pace, &counts);
-                    Box::pin(watched(relay, interval, &exchange)).await
-                }
+                Some(interval) => Box::pin(watched(&mut relay, interval, &exchange)).await,
             };
             exchange.tunnel_ended(&outcome);
         })

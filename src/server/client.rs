@@ -214,11 +214,6 @@ impl Client {
         self.inbox.is_empty()
     }
 
-    /// Since when that is so, while a head is awaited.
-    pub(super) fn silent_since(&self) -> Option<Instant> {
-        self.silent_since
-    }
-
     /// Waits for a complete head, within the deadlines.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let limits = self.options.head;

@@ -20,7 +20,6 @@ use tokio::{
 use super::{
     client::{Client, ClientOptions, Next, RefusedHead},
     drain::Drain,
-    head::RequestHead,
     linger,
     service::{After, ClientIo, Service, Tunnel},
 };
@@ -66,9 +65,6 @@ enum End {
     CutUnframed,
 }
 
-/// How long the room that serving needs is kept for a client that is silent.
-const PARK_AFTER: Duration = Duration::from_secs(1);
-
 /// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
 /// takes the request for lost when it is turned away.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -82,22 +78,35 @@ pub(super) async fn serve<S: Service>(
     let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
-        let head = match next(&mut client, spare_until.take(), None).await {
-            Some(Next::Head(head)) => head,
-            Some(Next::Refused(refused)) => break End::Refused(refused),
-            Some(Next::Closed) | None => break End::After(After::Close),
+        let head = match next(&mut client, spare_until.take()).await {
+            Next::Head(head) => head,
+            Next::Refused(refused) => break End::Refused(refused),
+            Next::Closed => break End::After(After::Close),
         };
-        // Boxed, so that neither a silent client nor a tunnel holds the room that HTTP needs.
-        if let Some(end) = Box::pin(serve_requests(head, &mut client, &shared)).await {
-            break end;
+        // Boxed, so that neither a silent client nor a tunnel holds the room that a request needs.
+        match Box::pin(shared.service.serve(&head, &mut client)).await {
+            After::KeepAlive => {}
+            After::Cut if head.is_http10() => break End::CutUnframed,
+            after => break End::After(after),
         }
     };
-    let patience = shared.client.client_header;
     match end {
         End::After(After::Takeover(takeover)) => {
             let (stream, early) = client.into_parts();
-            return Some(takeover(ClientIo { stream, early }));
+            Some(takeover(ClientIo { stream, early }))
         }
+        end => {
+            // Boxed, as above.
+            Box::pin(finish(end, client, &shared)).await;
+            None
+        }
+    }
+}
+
+/// Does what is left to be done on a connection that carries no further request.
+async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
+    let patience = shared.client.client_header;
+    match end {
         End::Refused(refused) => {
             let answer = shared.service.refuse(&mut client, &refused);
             let (mut stream, _) = client.into_parts();
@@ -113,56 +122,27 @@ pub(super) async fn serve<S: Service>(
             let (stream, _) = client.into_parts();
             stream.reset_on_close();
         }
-        End::After(After::Cut) => {}
-    }
-    None
-}
-
-/// Serves one request after the other. None when the client has been silent for a while.
-async fn serve_requests<S: Service>(
-    mut head: Box<RequestHead>,
-    client: &mut Client,
-    shared: &Shared<S>,
-) -> Option<End> {
-    loop {
-        match shared.service.serve(&head, client).await {
-            After::KeepAlive => {}
-            After::Cut if head.is_http10() => return Some(End::CutUnframed),
-            after => return Some(End::After(after)),
-        }
-        head = match next(client, None, Some(PARK_AFTER)).await? {
-            Next::Head(head) => head,
-            Next::Refused(refused) => return Some(End::Refused(refused)),
-            Next::Closed => return Some(End::After(After::Close)),
-        };
+        End::After(After::Cut | After::Takeover(_)) => {}
     }
 }
 
-/// What the client sends next. A silent client is closed when the server drains, but not before `spare_until`. None when it
-/// has been silent for `park_after`.
-async fn next(
-    client: &mut Client,
-    spare_until: Option<Instant>,
-    park_after: Option<Duration>,
-) -> Option<Next> {
+/// What the client sends next. A silent client is closed when the server drains, but not before `spare_until`.
+async fn next(client: &mut Client, spare_until: Option<Instant>) -> Next {
     let drain = client.drain();
     let mut drain_started = pin!(drain.started());
     let mut is_draining = false;
     poll_fn(|cx| {
         if let Poll::Ready(next) = client.poll_next(cx) {
-            return Poll::Ready(Some(next));
+            return Poll::Ready(next);
         }
         is_draining = is_draining || drain_started.as_mut().poll(cx).is_ready();
         if !client.is_silent() {
             return Poll::Pending;
         }
         if is_draining && spare_until.is_none_or(|until| client.poll_until(cx, until).is_ready()) {
-            return Poll::Ready(Some(Next::Closed));
+            return Poll::Ready(Next::Closed);
         }
-        match (park_after, client.silent_since()) {
-            (Some(patience), Some(since)) => client.poll_until(cx, since + patience).map(|()| None),
-            _ => Poll::Pending,
-        }
+        Poll::Pending
     })
     .await
 }

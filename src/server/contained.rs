@@ -5,9 +5,12 @@
 
 use std::{
     cell::Cell,
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
 };
+
+use pin_project_lite::pin_project;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -20,13 +23,25 @@ pub fn is_contained() -> bool {
 }
 
 /// Runs what serves a connection.
-pub(super) async fn contain(serving: impl Future<Output = ()>) {
-    let mut serving = pin!(serving);
-    poll_fn(|cx| {
+pub(super) fn contain<F: Future<Output = ()>>(serving: F) -> Contained<F> {
+    Contained { serving }
+}
+
+pin_project! {
+    /// What serves a connection. Written out, for an async block that awaits what it was given has room for it twice.
+    pub(super) struct Contained<F> {
+        #[pin]
+        serving: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Contained<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _inside = Inside::enter();
-        serving.as_mut().poll(cx)
-    })
-    .await;
+        self.project().serving.poll(cx)
+    }
 }
 
 /// Leaves when it is dropped, by a panic too.

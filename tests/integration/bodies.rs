@@ -11,6 +11,8 @@ in_every_mode! {
     c45_request_trailers_stay_trailers,
     c46_short_requests_are_not_completed,
     bodies_pass_in_every_framing,
+    large_bodies_pass_whole_and_the_connections_go_on,
+    a_large_body_that_ends_early_is_not_completed,
     bodies_are_streamed_as_they_come,
     an_answer_before_the_whole_request_reaches_the_client,
 }
@@ -167,6 +169,56 @@ fn bodies_pass_in_every_framing(mode: Mode) {
     assert_eq!(client.answer().text(), "");
     let request = origin.request_at(3);
     assert!(!request.head.has("content-length") && !request.head.has("transfer-encoding"), "{request:?}");
+}
+
+/// Neither repeats within what is moved at a time.
+fn large_body(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+fn large_bodies_pass_whole_and_the_connections_go_on(mode: Mode) {
+    let proxy = Proxy::new(mode);
+    let origin = Origin::start(|conn| {
+        loop {
+            let request = conn.read_request()?;
+            conn.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.bytes.len()))?;
+            conn.write(&request.body.bytes)?;
+        }
+    });
+    let mut client = proxy.client();
+    // An odd length, so that neither end falls on the end of a piece.
+    for length in [7_000_001, 3, 2_500_003] {
+        let body = large_body(length);
+        let mut request = origin.request("POST", "/", &[&format!("Content-Length: {length}")]);
+        request.extend_from_slice(&body);
+        client.send(request);
+        let answer = client.answer();
+        assert!(answer.body.bytes == body, "{length} bytes came back as {}", answer.body.bytes.len());
+    }
+    assert_eq!(origin.connections(), 1);
+    for line in proxy.access_lines_at_least(3) {
+        assert!(line["bytes_in"] == line["bytes_out"], "{line}");
+    }
+}
+
+fn a_large_body_that_ends_early_is_not_completed(mode: Mode) {
+    let proxy = Proxy::new(mode);
+    let origin = Origin::start(|conn| {
+        conn.read_request()?;
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n")?;
+        conn.write(large_body(6_000_000))
+    });
+    let mut client = proxy.client();
+    client.send(origin.get("/", &[]));
+    let answer = client.answer();
+    assert!(!answer.body.complete);
+    assert!(answer.body.bytes == large_body(6_000_000), "what came is passed on");
+    assert_eq!(proxy.access_lines_at_least(1)[0]["error"], "http_response_incomplete");
 }
 
 /// Server-sent events: each part must be at the client before the origin goes on.

@@ -13,9 +13,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::{Conduit, RelayCounts, buffer::Buffer};
 #[cfg(target_os = "linux")]
-use super::bulk::Bulk;
-use super::{Conduit, Count, buffer::Buffer};
+use crate::net::bulk::Bulk;
 
 /// How often one direction may move before the other, and other relays, have their turn.
 const TURNS: usize = 8;
@@ -30,6 +30,15 @@ pub(super) enum Fault {
     Sink(io::Error),
 }
 
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the client to the origin.
+    Up,
+    /// From the origin to the client.
+    Down,
+}
+
 /// One way.
 pub(super) struct Direction {
     held: Held,
@@ -41,8 +50,8 @@ pub(super) struct Direction {
 }
 
 /// What has been written.
-#[derive(Default)]
 pub(super) struct Tally {
+    way: Way,
     moved: u64,
     unflushed: bool,
 }
@@ -66,12 +75,12 @@ enum State {
 
 impl Direction {
     /// One that is paced moves a buffer at a time, lest it is far over what it may be before it can be stopped.
-    pub(super) fn new(early: Bytes, is_paced: bool) -> Self {
+    pub(super) fn new(way: Way, early: Bytes, is_paced: bool) -> Self {
         let held = if early.is_empty() { Held::Nothing } else { Held::Bytes(early) };
         Self {
             held,
             state: State::Open,
-            tally: Tally::default(),
+            tally: Tally { way, moved: 0, unflushed: false },
             turns: if is_paced { 1 } else { TURNS },
             #[cfg(target_os = "linux")]
             bulk: if is_paced { Bulk::never() } else { Bulk::default() },
@@ -113,21 +122,21 @@ impl Direction {
         cx: &mut Context<'_>,
         source: &mut S,
         sink: &mut D,
-        count: &Count,
+        counts: &RelayCounts,
     ) -> Poll<Result<(), Fault>> {
         for _ in 0..self.turns {
             match self.state {
                 State::Done => return Poll::Ready(Ok(())),
                 State::Discarding => ready!(self.drop_some(cx, source))?,
-                _ if !matches!(self.held, Held::Nothing) => ready!(self.write_held(cx, sink, count))?,
+                _ if !matches!(self.held, Held::Nothing) => ready!(self.write_held(cx, sink, counts))?,
                 #[cfg(target_os = "linux")]
-                _ if self.bulk.is_holding() => ready!(self.drain_pipe(cx, sink, count))?,
+                _ if self.bulk.is_holding() => ready!(self.drain_pipe(cx, sink, counts))?,
                 State::Ending => {
                     // An error here says that the sink is gone, which its own direction finds out.
                     let _ = ready!(Pin::new(&mut *sink).poll_shutdown(cx));
                     self.state = State::Done;
                 }
-                State::Open => ready!(self.pump(cx, source, sink, count))?,
+                State::Open => ready!(self.pump(cx, source, sink, counts))?,
             }
         }
         cx.waker().wake_by_ref();
@@ -140,13 +149,13 @@ impl Direction {
         cx: &mut Context<'_>,
         source: &mut S,
         sink: &mut D,
-        count: &Count,
+        counts: &RelayCounts,
     ) -> Poll<Result<(), Fault>> {
         #[cfg(target_os = "linux")]
         if self.bulk.is_on()
             && let (Some(socket), Some(_)) = (source.plain(), sink.plain())
         {
-            if ready!(self.bulk.fill(cx, socket))? == Some(0) {
+            if ready!(self.bulk.fill(cx, socket, usize::MAX)).map_err(Fault::Source)? == Some(0) {
                 self.state = State::Ending;
             }
             return Poll::Ready(Ok(()));
@@ -167,7 +176,7 @@ impl Direction {
         #[cfg(target_os = "linux")]
         self.bulk.note(read);
         let written = match Pin::new(&mut *sink).poll_write(cx, &buffer[..read]) {
-            Poll::Ready(written) => self.tally.passed(written, count)?,
+            Poll::Ready(written) => self.tally.passed(written, counts)?,
             Poll::Pending => 0,
         };
         self.held = match read - written {
@@ -182,7 +191,7 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut D,
-        count: &Count,
+        counts: &RelayCounts,
     ) -> Poll<Result<(), Fault>> {
         let rest = match &self.held {
             Held::Nothing => &[][..],
@@ -190,7 +199,7 @@ impl Direction {
             Held::Buffer(buffer, range) => &buffer[range.clone()],
         };
         let written = ready!(Pin::new(sink).poll_write(cx, rest));
-        let written = self.tally.passed(written, count)?;
+        let written = self.tally.passed(written, counts)?;
         let is_written = match &mut self.held {
             Held::Nothing => true,
             Held::Bytes(bytes) => {
@@ -213,10 +222,19 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         sink: &D,
-        count: &Count,
+        counts: &RelayCounts,
     ) -> Poll<Result<(), Fault>> {
         match sink.plain() {
-            Some(socket) => self.bulk.drain(cx, socket, &mut self.tally, count),
+            Some(socket) => {
+                match ready!(self.bulk.drain(cx, socket)) {
+                    Ok(None) => {}
+                    Ok(Some(drained)) => {
+                        self.tally.passed(Ok(drained), counts)?;
+                    }
+                    Err(error) => return Poll::Ready(Err(Fault::Sink(error))),
+                }
+                Poll::Ready(Ok(()))
+            }
             None => Poll::Ready(Err(Fault::Sink(io::ErrorKind::Unsupported.into()))),
         }
     }
@@ -246,13 +264,17 @@ impl Direction {
 
 impl Tally {
     /// Counts what a write has given.
-    pub(super) fn passed(&mut self, written: io::Result<usize>, count: &Count) -> Result<usize, Fault> {
+    pub(super) fn passed(
+        &mut self,
+        written: io::Result<usize>,
+        counts: &RelayCounts,
+    ) -> Result<usize, Fault> {
         match written {
             Ok(0) => Err(Fault::Sink(io::ErrorKind::WriteZero.into())),
             Ok(written) => {
                 self.unflushed = true;
                 self.moved += written as u64;
-                count.add(written as u64);
+                counts.add(self.way, written as u64);
                 Ok(written)
             }
             Err(error) => Err(Fault::Sink(error)),
