@@ -6,6 +6,7 @@
 
 mod answered;
 mod sending;
+mod through;
 
 use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
 
@@ -35,7 +36,7 @@ use crate::{
     policy::Permit,
     server::{After, Client, RequestHead},
     upstream::{
-        Connection, Pool, UpstreamError,
+        Connection, Pool, Turn, UpstreamError,
         retry::{self, Attempt},
     },
 };
@@ -70,6 +71,7 @@ fn prepare(
     errand: &Errand<'_>,
     client: IpAddr,
     id: RequestId,
+    turn: Option<&Turn>,
 ) -> Result<(Flow, Option<Upgrade>), ProxyError> {
     let (head, live) = (errand.head, errand.live);
     if live.name.pseudonym.has_signed(head.fields()) {
@@ -82,9 +84,10 @@ fn prepare(
         return Err(ProxyError::too_large());
     }
     let hop_by_hop = HopByHop::read(head.fields());
+    let url = turn.filter(|turn| turn.wants_whole_url()).map(|_| whole_url(errand));
     let onward = RequestOnward {
         method: head.method.as_str().as_bytes(),
-        target: &errand.path,
+        target: url.as_deref().unwrap_or(&errand.path),
         origin: &errand.origin,
         received: head.version,
         framing: head.framing,
@@ -97,6 +100,9 @@ fn prepare(
     };
     let mut out = Vec::with_capacity(head.raw.len() + 128);
     let upgrade = onward::write_request(&mut out, &onward, &hop_by_hop, head.fields());
+    if let Some(authorization) = turn.and_then(Turn::authorization) {
+        onward::add_line(&mut out, b"proxy-authorization", authorization.as_bytes());
+    }
     // The origin need not understand trailers, but nothing in front of it does any harm with them.
     let rules = TrailerRules { wanted: true, nominated: hop_by_hop.nominated, keep_case: live.keep_case };
     let limit = if live.max_body_size == 0 { u64::MAX } else { live.max_body_size };
@@ -112,7 +118,11 @@ async fn send<'a>(
     client: &mut Client,
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id())?;
+    if let Some(group) = errand.live.group_of(&errand.permit) {
+        // Boxed, as it is large: what goes out directly does not carry the room for it.
+        return Box::pin(through::send(errand, group, client, exchange)).await;
+    }
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id(), None)?;
     let request = request.paced(exchange.pace());
     let pooled = errand.pool.take(&errand.origin, 0, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
@@ -156,6 +166,16 @@ async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connect
     let dialled = Box::pin(errand.live.dial(&errand.origin, &errand.permit)).await?;
     exchange.dialled(&dialled);
     Ok(Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone()))
+}
+
+/// What a proxy is asked for (RFC 9112 section 3.2.2). The whole server is asked for without a path (section 3.2.4).
+fn whole_url(errand: &Errand<'_>) -> Vec<u8> {
+    let mut url = b"http://".to_vec();
+    errand.origin.write_host(&mut url, 80);
+    if *errand.path != *b"*" {
+        url.extend_from_slice(&errand.path);
+    }
+    url
 }
 
 impl Errand<'_> {

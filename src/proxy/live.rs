@@ -19,6 +19,7 @@ use crate::{
         dial::{DialError, Dialer, Dialled},
     },
     policy::{Permit, Policy},
+    upstream::{Group, Groups},
 };
 
 /// The state of one generation of the configuration.
@@ -32,6 +33,7 @@ pub struct Live {
     /// Nobody is refused for who he is.
     pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
+    pub(super) groups: Arc<Groups>,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -54,6 +56,8 @@ pub struct Kept {
     pub login: Option<Arc<Login>>,
     /// Where rates are kept for several machines.
     pub store: Option<Arc<Store>>,
+    /// The groups that routes lead to, with whose turn it is.
+    pub groups: Arc<Groups>,
 }
 
 /// What is built by other rooms for a [`Live`].
@@ -67,6 +71,8 @@ pub struct LiveOptions {
     pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
+    /// The groups that routes lead to.
+    pub groups: Arc<Groups>,
     /// Who we say we are.
     pub pseudonym: Arc<Pseudonym>,
 }
@@ -92,6 +98,7 @@ impl Live {
             challenge: challenge(&settings.access.realm),
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
+            groups: options.groups,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
@@ -122,6 +129,11 @@ impl Live {
                 .as_ref()
                 .map(|name| name.as_str().into()),
         }
+    }
+
+    /// The group whose servers get it; none = it goes out directly.
+    pub(super) fn group_of(&self, _permit: &Permit) -> Option<&Arc<Group>> {
+        self.groups.iter().next()
     }
 
     /// A connection to `origin`, at an address that `permit` lets be reached.

@@ -17,6 +17,7 @@ mod local;
 mod login;
 mod respond;
 mod service;
+mod through;
 mod tunnel;
 
 pub use account::{Account, ConnectionTicket, Crowd};

@@ -8,6 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Method;
+use tokio::sync::Notify;
 
 use super::{
     account::{Account, ConnectionTicket, Crowd},
@@ -29,7 +30,7 @@ use crate::{
     net::authority::Authority,
     policy::{Facts, Permit, Refusal},
     server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
-    upstream::{Pool, PoolLimits},
+    upstream::{Pool, PoolLimits, health},
 };
 
 /// The proxy: one for each process.
@@ -38,6 +39,8 @@ pub struct Proxy {
     live: ArcSwap<Live>,
     pool: Arc<Pool>,
     account: Arc<Account>,
+    /// Another generation is in force.
+    reloaded: Notify,
 }
 
 impl Proxy {
@@ -48,6 +51,7 @@ impl Proxy {
             live: ArcSwap::from_pointee(live),
             pool: Arc::new(Pool::new(limits)),
             account: Arc::new(account),
+            reloaded: Notify::new(),
         }
     }
 
@@ -55,6 +59,7 @@ impl Proxy {
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
         self.live.store(Arc::new(live));
+        self.reloaded.notify_one();
     }
 
     /// What the next generation may keep.
@@ -69,9 +74,27 @@ impl Proxy {
         &self.account
     }
 
-    /// Closes idle connections that nobody needs any more, for ever. To be run in a task.
+    /// Closes idle connections that nobody needs any more, and looks at the servers of groups, for ever. To be run in a task.
     pub async fn tend(&self) {
-        self.pool.sweep().await;
+        tokio::join!(self.pool.sweep(), self.look_at_servers());
+    }
+
+    async fn look_at_servers(&self) {
+        loop {
+            let reloaded = self.reloaded.notified();
+            let live = self.live.load_full();
+            if live.groups.are_checked() {
+                let seat = self.account.seat();
+                tokio::select! {
+                    () = reloaded => {}
+                    () = health::watch(&live.groups, &live.dialer, seat) => {}
+                }
+            } else {
+                // The state of a generation is not kept longer than it is in force.
+                drop(live);
+                reloaded.await;
+            }
+        }
     }
 
     fn begin(&self, live: &Live, peer: SocketAddr, started: tokio::time::Instant) -> Box<Exchange> {
@@ -104,7 +127,7 @@ impl Service for Proxy {
                 match decide(&live, client, head, &origin, None, &mut exchange).await {
                     // Boxed, for a plain request need not carry the room that dialling takes.
                     Ok(permit) => {
-                        Box::pin(tunnel::open(client, &live, &origin, &permit, exchange, closing)).await
+                        Box::pin(tunnel::open(client, &live, head, &origin, &permit, exchange, closing)).await
                     }
                     Err(error) => respond::failure(client, exchange, &error, closing).await,
                 }

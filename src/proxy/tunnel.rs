@@ -1,41 +1,54 @@
 //! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6).
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
 use tokio::time::timeout;
 
 use super::{
+    error::ProxyError,
     exchange::Exchange,
     live::Live,
     respond::{self, Form},
+    through::Through,
 };
 use crate::{
+    message::onward,
     net::{
         authority::Authority,
         relay::{self, RelayOptions, RelayOutcome},
         stream::Stream,
     },
     policy::Permit,
-    server::{After, Client, ClientIo},
+    server::{After, Client, ClientIo, RequestHead},
+    upstream::{
+        Group,
+        parent::{Purpose, Reached},
+    },
 };
 
 /// Dials `origin`, and answers 200 only when it is there.
 pub(super) async fn open(
     client: &mut Client,
     live: &Arc<Live>,
-    origin: &Authority,
+    head: &RequestHead,
+    origin: &Arc<Authority>,
     permit: &Permit,
     mut exchange: Box<Exchange>,
     form: Form,
 ) -> After {
-    let dialled = match live.dial(origin, permit).await {
-        Ok(dialled) => dialled,
+    let reached = match live.group_of(permit) {
+        None => direct(live, origin, permit, &mut exchange).await,
+        Some(group) => {
+            // Boxed, as it is large: a tunnel that is opened directly does not carry the room for it.
+            Box::pin(through(live, group, head, origin, client.peer().ip(), &mut exchange)).await
+        }
+    };
+    let (stream, early) = match reached {
+        Ok(reached) => reached,
         Err(error) => return respond::failure(client, exchange, &error, form).await,
     };
-    exchange.dialled(&dialled);
-    exchange.reached(permit, dialled.peer, false);
     exchange.answered();
     exchange.respond(StatusCode::OK);
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
@@ -48,7 +61,55 @@ pub(super) async fn open(
     if client.send(&head).await.is_err() {
         return After::Broken;
     }
-    join(live, exchange, dialled.stream, Bytes::new())
+    join(live, exchange, stream, early)
+}
+
+async fn direct(
+    live: &Live,
+    origin: &Authority,
+    permit: &Permit,
+    exchange: &mut Exchange,
+) -> Result<(Stream, Bytes), ProxyError> {
+    let dialled = live.dial(origin, permit).await?;
+    exchange.dialled(&dialled);
+    exchange.reached(permit, dialled.peer, false);
+    Ok((dialled.stream, Bytes::new()))
+}
+
+/// Opens it through a server of `group`.
+async fn through(
+    live: &Live,
+    group: &Arc<Group>,
+    head: &RequestHead,
+    origin: &Arc<Authority>,
+    client: IpAddr,
+    exchange: &mut Exchange,
+) -> Result<(Stream, Bytes), ProxyError> {
+    // Proxies that are each other's parents would ask each other for ever.
+    if live.name.pseudonym.has_signed(head.fields()) {
+        return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
+    }
+    let mut lines = Vec::new();
+    onward::sign(&mut lines, live.name.via(), head.version, head.fields());
+    let seat = exchange.seat().clone();
+    let mut through = Through::new(group, live, origin, client, &seat);
+    loop {
+        let mut turn = through.next_turn()?;
+        match through.connect(&turn, Purpose::Tunnel, &lines, exchange).await {
+            Ok(Reached { dialled, early }) => {
+                exchange.reached_server(dialled.peer, false);
+                turn.answered();
+                exchange.given_to(turn);
+                return Ok((dialled.stream, early));
+            }
+            Err(failure) => {
+                if !failure.is_its_own {
+                    turn.answered();
+                }
+                through.failed(turn, failure, exchange)?;
+            }
+        }
+    }
 }
 
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.

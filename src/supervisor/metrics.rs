@@ -35,7 +35,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             restarts: &self.fleet.replaced().counts(),
             requests: &self.reporter.requests(&self.processes),
             segment: &self.segment,
-            backends: &survey(&self.configuration.loaded.settings.upstreams, &self.segment),
+            backends: &survey(&self.loaded.settings.upstreams, &self.segment),
             processes: Processes::of(std::process::id(), pids),
         };
         metrics::page(&counters, &instance, exposition)

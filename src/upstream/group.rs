@@ -164,7 +164,7 @@ impl Group {
 
 impl Choice<'_> {
     /// The next server, which the request has not been given to. None when there is none, or none that gets requests.
-    pub fn next(&mut self) -> Option<Turn> {
+    pub fn next_turn(&mut self) -> Option<Turn> {
         let (group, now) = (self.group, backend::now());
         let mut passed_over = 0_u64;
         loop {

@@ -1,6 +1,6 @@
 //! Builds a proxy from its settings. Nothing is started, nothing is asked of the network.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ use crate::{
     server::{ClientOptions, ConnectionOptions},
     shared_memory::Seat,
     telemetry::{access_log::AccessLog, names::tally},
-    upstream::PoolLimits,
+    upstream::{Groups, PoolLimits},
 };
 
 /// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
@@ -64,7 +64,7 @@ pub fn assemble(
 ) -> Result<Assembled, AssembleError> {
     let log = access_log(settings, &seat)?;
     let account = Account::new(seat, log, worker, &settings.limits);
-    let kept = keep(settings, account.seat(), None)?;
+    let kept = keep(settings, listeners, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
     Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
@@ -77,6 +77,7 @@ pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, 
 /// What outlives a reload that changes nothing about it, from the configuration that was in force and what it had, or else new.
 pub(super) fn keep(
     settings: &Settings,
+    listeners: &[SocketAddr],
     seat: &Seat,
     old: Option<(&Settings, Kept)>,
 ) -> Result<Kept, AssembleError> {
@@ -91,7 +92,20 @@ pub(super) fn keep(
     } else {
         store(settings, seat)?
     };
-    Ok(Kept { login, store })
+    let groups = if old
+        .is_some_and(|old| old.upstreams == settings.upstreams && patience(old) == patience(settings))
+    {
+        had.groups
+    } else {
+        let own = OwnListeners::new(listeners.to_vec());
+        Arc::new(Groups::new(&settings.upstreams, &own, seat.segment(), patience(settings)))
+    };
+    Ok(Kept { login, store, groups })
+}
+
+/// How long it may take until a request that was sent is answered.
+fn patience(settings: &Settings) -> Duration {
+    settings.timeouts.connect + settings.timeouts.response_head
 }
 
 /// How users are known; none = nobody has to log in.
@@ -140,6 +154,7 @@ pub(super) fn live(
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
+        groups: Arc::clone(&kept.groups),
         kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),

@@ -90,6 +90,7 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
             seat: seat.clone(),
             diagnostics: diagnostics.clone(),
             shutdown_timeout: settings.supervision.shutdown_timeout,
+            upstreams: settings.upstreams.clone(),
         };
         let office = Office::open(facts, doors, notifier)?;
         (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)

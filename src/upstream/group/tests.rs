@@ -38,7 +38,7 @@ impl Made {
     }
 
     fn turn(&self) -> Option<Turn> {
-        self.group.choose(REQUEST, &self.seat).next()
+        self.group.choose(REQUEST, &self.seat).next_turn()
     }
 
     /// Gives requests to servers until this one had one; `fails` says what becomes of that.
@@ -109,7 +109,7 @@ fn a_request_goes_to_each_server_once_and_within_its_bounds() {
     let made = made(4, "retries: 2, retry_budget: 0.1");
     let mut choice = made.group.choose(REQUEST, &made.seat);
     let mut got = Vec::new();
-    while let Some(turn) = choice.next() {
+    while let Some(turn) = choice.next_turn() {
         got.push(turn.index);
         assert_eq!(choice.share_of(Duration::from_secs(9)).as_secs(), 9 / (4 - got.len() as u64).max(1));
         if !choice.may_move() {
@@ -121,7 +121,7 @@ fn a_request_goes_to_each_server_once_and_within_its_bounds() {
     assert_eq!(got.len(), 3, "one and two more");
     let moves = (0..100).filter(|_| {
         let mut choice = made.group.choose(REQUEST, &made.seat);
-        choice.next().is_some() && choice.may_move()
+        choice.next_turn().is_some() && choice.may_move()
     });
     assert!((17..=19).contains(&moves.count()), "10 to begin with, of which 2 are spent, and a tenth of 100");
 }
