@@ -1,6 +1,8 @@
 //! What a request costs when everything is on: who it is, from memory; long lists of names and prefixes; three limits. And that
 //! nothing of it allocates.
 
+mod specimen;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     future::Future,
@@ -20,7 +22,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use rust_forward_proxy::{
     config::settings::{
-        AccessMode, AccessSettings, Conditions, DestinationPattern, LimitKey, LimitSettings,
+        AccessMode, AccessSettings, AskedBy, Conditions, DestinationPattern, LimitKey, LimitSettings,
         RateLimitSettings, Store,
     },
     net::{
@@ -120,7 +122,7 @@ impl Decisions {
         }
         remembered.remember(TOKEN, "Aladdin".into(), now);
         Self {
-            policy: Policy::new(&access(), &OwnListeners::new(vec![])),
+            policy: Policy::new(&access(), specimen::routes(), &OwnListeners::new(vec![])),
             remembered,
             limiter: limiter.expect("there are limits"),
             now,
@@ -133,7 +135,7 @@ impl Decisions {
             client,
             client_is_local: false,
             method: &Method::CONNECT,
-            connect: true,
+            asked_by: AskedBy::Connect,
             authority,
             user: Some(&user),
             path: None,

@@ -23,7 +23,7 @@ use rust_forward_proxy::{
     telemetry::{access_format::Format, access_record::AccessRecord},
 };
 
-use specimen::{BROWSER, DESTINATIONS, LIMITS, USUAL_PATH, record, rules, send_on};
+use specimen::{BROWSER, DESTINATIONS, LIMITS, USUAL_PATH, record, routes, rules, send_on};
 
 #[library_benchmark]
 fn head_end() -> Option<usize> {
@@ -71,7 +71,7 @@ fn chunks(body: Vec<u8>) -> bool {
 
 /// The policy has been asked once: what is built at the first question is not counted.
 fn policy(names: u32, prefixes: u32, destination: usize) -> (Policy, Authority) {
-    let policy = Policy::new(&rules(names, prefixes), &OwnListeners::new(vec![]));
+    let policy = Policy::new(&rules(names, prefixes), routes(), &OwnListeners::new(vec![]));
     let authority = Authority::parse(DESTINATIONS[destination].1, None).expect("an authority");
     black_box(decided(&policy, &authority));
     (policy, authority)
@@ -82,7 +82,7 @@ fn decided(policy: &Policy, authority: &Authority) -> bool {
         client: [10, 0, 0, 7].into(),
         client_is_local: false,
         method: &Method::CONNECT,
-        connect: true,
+        asked_by: AskedBy::Connect,
         authority,
         user: None,
         path: None,

@@ -15,12 +15,12 @@ use rust_forward_proxy::{
     policy::{Facts, Policy},
 };
 
-use specimen::{DESTINATIONS, rules};
+use specimen::{DESTINATIONS, routes, rules};
 
 fn decide(c: &mut Criterion) {
     let own = OwnListeners::new(vec![]);
     for (size, names, prefixes) in [("1 name", 1, 1), ("100,000 names, 1,000 prefixes", 100_000, 1_000)] {
-        let policy = Policy::new(&rules(names, prefixes), &own);
+        let policy = Policy::new(&rules(names, prefixes), routes(), &own);
         let mut group = c.benchmark_group(format!("policy/decide/{size}"));
         for (what, target) in DESTINATIONS {
             let authority = Authority::parse(target, None).expect("an authority");
@@ -28,7 +28,7 @@ fn decide(c: &mut Criterion) {
                 client: [10, 0, 0, 7].into(),
                 client_is_local: false,
                 method: &Method::CONNECT,
-                connect: true,
+                asked_by: AskedBy::Connect,
                 authority: &authority,
                 user: None,
                 path: None,
@@ -43,7 +43,9 @@ fn load(c: &mut Criterion) {
     let own = OwnListeners::new(vec![]);
     let mut group = c.benchmark_group("policy");
     group.sample_size(10);
-    group.bench_function("load 100,000 names", |b| b.iter(|| Policy::new(black_box(&settings), &own)));
+    group.bench_function("load 100,000 names", |b| {
+        b.iter(|| Policy::new(black_box(&settings), routes(), &own))
+    });
     // From the text of a file to the rules.
     let list: String =
         (0..100_000).map(|number| format!("host-{number}.example-{}.com\n", number % 977)).collect();
@@ -53,7 +55,7 @@ fn load(c: &mut Criterion) {
         files: Some(vec![("names".into(), list)]),
         ..Sources::default()
     };
-    let read = || Policy::new(&config::load(&sources).expect("it is right").settings.access, &own);
+    let read = || Policy::new(&config::load(&sources).expect("it is right").settings.access, routes(), &own);
     let fastest = (0..10).map(|_| {
         let begun = Instant::now();
         black_box(read());

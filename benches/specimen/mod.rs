@@ -22,6 +22,7 @@ use rust_forward_proxy::{
         authority::Authority,
         filter::{NetPattern, NetSet},
     },
+    policy::Routes,
     telemetry::access_record::AccessRecord,
 };
 
@@ -60,6 +61,11 @@ pub(crate) fn rules(names: u32, prefixes: u32) -> AccessSettings {
     access
 }
 
+/// No routes: everything goes to its host.
+pub(crate) fn routes() -> Routes {
+    Routes::new(&config::load(&Sources::default()).expect("the defaults are right").settings)
+}
+
 /// Writes the head of [`BROWSER`] for the next hop, as a request is forwarded; whether it has been here already.
 pub(crate) fn send_on(
     facts: &HeadFacts<'_>,
@@ -79,6 +85,7 @@ pub(crate) fn send_on(
         client_address: ClientAddress::Off,
         client: [192, 0, 2, 1].into(),
         request_id: None,
+        edits: None,
         max_forwards: None,
         keep_case: false,
     };

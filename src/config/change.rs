@@ -102,6 +102,8 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         access,
         rate_limit,
         upstreams,
+        routes,
+        default_route,
         logging,
         access_log,
         admin,
@@ -197,6 +199,12 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     section!(keys, rate_limit, &new.rate_limit, "rate_limit", RateLimitSettings { store, limits });
     if *upstreams != new.upstreams {
         keys.push("upstreams");
+    }
+    if *routes != new.routes {
+        keys.push("routes");
+    }
+    if *default_route != new.default_route {
+        keys.push("default_route");
     }
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(

@@ -82,8 +82,6 @@ pub(super) const KEYS: &[&str] = &[
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
     ("listen.proxy_protocol", "[]"),
-    ("routes", "[]"),
-    ("default_route", "direct"),
     ("tls.listen_addr", "null"),
     ("tls.cert_path", "null"),
     ("tls.key_path", "null"),

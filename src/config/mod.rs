@@ -18,6 +18,7 @@ pub mod rate;
 pub mod rate_limit;
 mod read;
 mod reader;
+pub mod routes;
 mod section;
 pub mod settings;
 pub mod show;

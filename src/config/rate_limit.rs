@@ -223,7 +223,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place() {
         let all = loaded(
             "rate_limit:\n  store: memcached://x\n  limits:\n    - { key: ip, rate: 5, burst: 0 }\n    - { name: a, key: host }\n\
-            \x20   - { name: a b, key: user, bandwidth: 10, burst: 3, colour: red }\n    - many\n    - { name: a, key: global, rate: 1/s, match: { hosts: [\"*.x\"], methods: [\"a b\"], ports: [0], paths: [x], verbs: [] } }\n",
+            \x20   - { name: a b, key: user, bandwidth: 10, burst: 3, colour: red }\n    - many\n    - { name: a, key: global, rate: 1/s, match: { hosts: [\"*..x\"], methods: [\"a b\"], ports: [0], paths: [x], verbs: [] } }\n",
         )
         .unwrap_err();
         for expected in [
@@ -238,7 +238,7 @@ mod tests {
             "rate_limit.limits[2].burst: is set without rate",
             "rate_limit.limits[2].colour: unknown key; name, key, rate, burst,",
             "c.yml:7: rate_limit.limits[3]: found \"many\"; a section is accepted",
-            "rate_limit.limits[4].match.hosts: found \"*.x\"; a suffix is written .x",
+            "rate_limit.limits[4].match.hosts: found \"*..x\"; a name such as *.example.com",
             "rate_limit.limits[4].match.methods: found \"a b\"",
             "rate_limit.limits[4].match.ports: found 0",
             "rate_limit.limits[4].match.paths: found \"x\"; a path that begins with / is accepted",

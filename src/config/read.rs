@@ -15,11 +15,12 @@ use super::{
     keys::UNBUILT,
     rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
+    routes,
     settings::{
         AccessLogFormat, AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings,
         Family, ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
-        MAX_PROCESSES, Mode, QueryLogging, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
-        UpstreamSettings, Via,
+        MAX_PROCESSES, Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings,
+        TimeoutsSettings, UpstreamSettings, Via,
     },
     tree::{Kind, Value},
     upstreams,
@@ -36,11 +37,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The shortest deadline that can be asked for.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest and the longest deadline that can be asked for.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     unbuilt(reader);
+    let upstreams = upstreams::read(reader);
+    let ways = routes::ways(&upstreams);
     let settings = Settings {
         listen_addr: listen_addr(reader),
         log_level: log_level(reader),
@@ -56,7 +60,9 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         forwarding: forwarding(reader),
         access: access::read(reader),
         rate_limit: rate_limit::read(reader),
-        upstreams: upstreams::read(reader),
+        routes: routes::read(reader, &ways),
+        default_route: routes::default(reader, &ways),
+        upstreams,
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
@@ -206,7 +212,7 @@ fn limits(reader: &mut Reader<'_>) -> LimitsSettings {
 }
 
 fn timeouts(reader: &mut Reader<'_>) -> TimeoutsSettings {
-    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=30 * DAY);
+    let mut wait = |key, seconds: u32| reader.duration(key, seconds * SECOND, SHORTEST..=LONGEST_WAIT);
     TimeoutsSettings {
         client_header: wait("timeouts.client_header", 10),
         client_idle: wait("timeouts.client_idle", 75),
@@ -475,6 +481,16 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
             limit.name
         );
         reader.problem("rate_limit.limits", text);
+    }
+    let asks = |route: &RouteSettings| !route.conditions.users.is_empty();
+    if settings.access.users_file.is_none()
+        && !reader.problems.concern("access.users_file")
+        && let Some(index) = settings.routes.iter().position(asks)
+    {
+        let title = settings.routes[index].title(index);
+        let text =
+            format!("{title} asks for users, and access.users_file is null; both or neither is accepted");
+        reader.problem("routes", text);
     }
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = settings.listen_addr.iter().partition(|address| address.is_ipv4());
     let overlaps = |addresses: &[&SocketAddr]| {

@@ -82,6 +82,28 @@ impl<'a, 'p> Section<'a, 'p> {
         members.iter().filter_map(convert).collect()
     }
 
+    /// A section of names that nobody knows before, each with a value.
+    pub(super) fn pairs<T>(
+        &mut self,
+        name: &'static str,
+        convert: impl Fn(&str, &Value) -> Result<T, String>,
+    ) -> Vec<T> {
+        self.known.push(name);
+        let Some(value) = self.get(name).filter(|value| value.kind != Kind::Null) else { return Vec::new() };
+        let Kind::Map(entries) = &value.kind else {
+            self.wrong(name, value, "a section of names and values is accepted");
+            return Vec::new();
+        };
+        let convert = |(key, value): &(String, Value)| {
+            let wrong = |accepted| {
+                let text = format!("found {key:?}: {}; {accepted}", value.describe());
+                self.problems.add(&value.origin, &format!("{}.{name}", self.path), text);
+            };
+            convert(key, value).map_err(wrong).ok()
+        };
+        entries.iter().filter_map(convert).collect()
+    }
+
     /// A list of one section at least and `most` at most. A single section is a list of one; none when what is there is no such
     /// list.
     pub(super) fn sections<T>(

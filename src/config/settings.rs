@@ -13,9 +13,10 @@ use std::{
 use http::HeaderName;
 
 pub use super::{
-    conditions::Conditions,
+    conditions::{AskedBy, Conditions, Wildcard},
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
+    routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
     upstreams::{
         Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
         ServerScheme, ServerSettings,
@@ -57,6 +58,10 @@ pub struct Settings {
     pub rate_limit: RateLimitSettings,
     /// Groups that routes name. No two have one name.
     pub upstreams: Vec<GroupSettings>,
+    /// `routes`, in order.
+    pub routes: Vec<RouteSettings>,
+    /// `default_route`: the way out that no route takes.
+    pub default_route: RouteVia,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.

@@ -16,11 +16,11 @@ use crate::{
     cli::Explanation,
     config::{
         Loaded,
-        settings::{AccessMode, Settings, Store},
+        settings::{AccessMode, AskedBy, Settings, Store},
     },
     message::target::{Scheme, Target},
     net::{authority::Authority, own::OwnListeners},
-    policy::{Facts, Permit, Policy, Refusal, RefusalKind},
+    policy::{Facts, Permit, Policy, Refusal, RefusalKind, Routes},
     proxy::{LimitState, Limiter},
     shared_memory::Segment,
     telemetry::names::tally,
@@ -48,7 +48,7 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
         client,
         client_is_local: is_local(client, settings),
         method: &request.method,
-        connect: request.method == Method::CONNECT,
+        asked_by: if request.method == Method::CONNECT { AskedBy::Connect } else { AskedBy::Http },
         authority: &request.authority,
         user: asked.user.as_deref(),
         path: request.path.map(str::as_bytes),
@@ -130,13 +130,14 @@ fn user(text: &mut String, user: Option<&str>, settings: &Settings) -> bool {
 /// What `access` says of it.
 fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
     let own = OwnListeners::new(settings.listen_addr.clone());
-    let policy = Policy::new(&settings.access, &own);
+    let policy = Policy::new(&settings.access, Routes::new(settings), &own);
     let (permit, refusal) = match policy.decide(facts) {
         Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),
         Ok(permit) => (Some(permit), None),
     };
     if let Some(Refusal { rule, kind }) = refusal {
         let why = match kind {
+            RefusalKind::Route => "requests such as this one are denied: 403",
             RefusalKind::Client => "this client is not served: 403",
             RefusalKind::ConnectPort => "CONNECT to this port is not allowed: 403",
             RefusalKind::DestinationName => "this host is not to be reached: 403",

@@ -5,6 +5,7 @@
 //! the message for the next hop writes them anew, by what is known of it and not by what it says.
 
 use super::{
+    edits::is_same_name,
     field::{Field, Name},
     list,
 };
@@ -98,6 +99,8 @@ impl HopByHop {
 #[derive(Debug, Default)]
 pub struct Nominated {
     names: Vec<Box<[u8]>>,
+    /// Not by `Connection`, but by the operator.
+    taken: Vec<Box<[u8]>>,
     /// More were nominated than we keep: then nothing is trusted that is not end-to-end by definition.
     overflow: bool,
 }
@@ -111,6 +114,11 @@ impl Nominated {
         }
     }
 
+    /// These names, too: of fields that may not travel on by the operator's wish, however they are written.
+    pub fn take<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.taken.extend(names.map(|name| name.as_bytes().into()));
+    }
+
     fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -118,7 +126,9 @@ impl Nominated {
     /// Whether this field was nominated.
     #[must_use]
     pub fn names(&self, name: &[u8]) -> bool {
-        self.overflow || self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        self.overflow
+            || self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || self.taken.iter().any(|taken| is_same_name(taken, name))
     }
 }
 

@@ -10,13 +10,14 @@
 //!    which tells the four forms of a request-target apart. Where its lines are, and what they mean to us, is in [`field`].
 //! 2. [`hop_by_hop`] says which of them were meant for us only, and [`trace`] which marks are to be left: `Via`, the client's
 //!    address where it is wanted, one hop fewer; and it recognises that mark when a request comes round again.
-//! 3. [`onward`] writes the head that the next one gets.
+//! 3. [`onward`] writes the head that the next one gets, with the [`edits`] that the operator wants.
 //! 4. [`body`] takes the content out of the framing it came in, and puts it into the one it leaves in;
 //!    [`framing::ChunkScan`] follows chunks, so that the next head is found where it is, and nowhere else.
 //!
 //! The response, read by [`response_head`], goes back through 2 to 4.
 
 pub mod body;
+pub mod edits;
 pub mod field;
 pub mod framing;
 pub mod head;

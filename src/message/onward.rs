@@ -9,6 +9,7 @@ use std::{io::Write as _, net::IpAddr};
 use http::{StatusCode, Version};
 
 use super::{
+    edits::Edits,
     field::{Field, Name},
     framing::{Framing, ResponseBody},
     hop_by_hop::{HopByHop, Nominated, Upgrade, may_be_trailer},
@@ -38,6 +39,8 @@ pub struct RequestOnward<'a> {
     pub client: IpAddr,
     /// What the request is called in our log, and the field that tells it to the origin, where that is wanted.
     pub request_id: Option<(&'a str, RequestId)>,
+    /// What else is changed of its fields. It says the last word, also on what is told of the client.
+    pub edits: Option<Edits<'a>>,
     /// What `Max-Forwards` is to say.
     pub max_forwards: Option<u32>,
     /// Send names as they were received, and not in lower case.
@@ -61,6 +64,7 @@ pub fn write_request<'a>(
     }
     onward.origin.write_host(out, 80);
     out.extend_from_slice(b"\r\n");
+    let is_taken = |name: &[u8]| onward.edits.is_some_and(|edits| edits.fields.takes(name));
     for field in fields.clone() {
         let passes = match field.known {
             Name::Other | Name::Accept | Name::Date | Name::TraceParent => {
@@ -72,7 +76,7 @@ pub fn write_request<'a>(
             Name::MaxForwards => onward.max_forwards.is_none(),
             known => onward.client_address.passes(known),
         };
-        if passes && hop_by_hop.passes(&field) {
+        if passes && hop_by_hop.passes(&field) && !is_taken(field.name) {
             write_line(out, &field, onward.keep_case);
         }
     }
@@ -81,11 +85,18 @@ pub fn write_request<'a>(
         decimal(out, u64::from(left));
         out.extend_from_slice(b"\r\n");
     }
-    if let Some((name, id)) = onward.request_id {
+    if let Some((name, id)) = onward.request_id
+        && !is_taken(name.as_bytes())
+    {
         // Writing to memory does not fail.
         let _ = write!(out, "{name}: {id}\r\n");
     }
-    onward.client_address.write(out, onward.client, &fields);
+    if !onward.client_address.writes().is_some_and(|name| is_taken(name.as_bytes())) {
+        onward.client_address.write(out, onward.client, &fields);
+    }
+    if let Some(edits) = &onward.edits {
+        edits.write(out, onward.keep_case);
+    }
     sign(out, onward.via, onward.received, fields);
     match onward.framing {
         Framing::None => {}

@@ -164,18 +164,10 @@ impl Dialer {
         Self { resolver, options, turn: 0 }
     }
 
-    /// How long it takes at most to connect.
+    /// One that connects from `source`, where there is one, and with each `turn` to another address of a name first. They share the resolver's cache.
     #[must_use]
-    pub fn connect_timeout(&self) -> Duration {
-        self.options.connect_timeout
-    }
-
-    /// One that connects from `source`, where there is one, within `timeout`, and with each `turn` to another address of a name
-    /// first. They share the resolver's cache.
-    #[must_use]
-    pub fn with(&self, source: Option<IpAddr>, timeout: Duration, turn: usize) -> Self {
+    pub fn with(&self, source: Option<IpAddr>, turn: usize) -> Self {
         let mut options = self.options.clone();
-        options.connect_timeout = timeout;
         if let Some(source) = source {
             options.prefer = Family::of(source);
             options.bind_addr = Some(source);
@@ -189,8 +181,22 @@ impl Dialer {
     ///
     /// See [`DialError`]; within `connect_timeout` in any case. Dropping the future closes every attempt.
     pub async fn dial(&self, authority: &Authority, reach: &Reach) -> Result<Dialled, DialError> {
+        self.dial_within(self.options.connect_timeout, authority, reach).await
+    }
+
+    /// The same with another deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`DialError`]; within `connect_timeout` in any case. Dropping the future closes every attempt.
+    pub async fn dial_within(
+        &self,
+        connect_timeout: Duration,
+        authority: &Authority,
+        reach: &Reach,
+    ) -> Result<Dialled, DialError> {
         let started = Instant::now();
-        let deadline = started + self.options.connect_timeout;
+        let deadline = started + connect_timeout;
         let mut race = Race::new(&self.options, reach, authority.port, self.turn);
         let mut resolved = None;
         let known = match &authority.host {

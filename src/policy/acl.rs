@@ -4,6 +4,10 @@
 //! a tunnel; the exceptions of `allow`; the names of `deny`; the addresses of `deny`. The last are asked again, by `reach`, of
 //! every address that is dialled.
 //!
+//! The way that a request takes is looked up at first and refuses at last: a route to `deny` says no to what everything else lets
+//! pass. The names of `deny` hold on every way. Addresses hold for what we dial on the word of a client: parents and origins, which
+//! the operator has written down, are excepted, and so is an address that stands for origins behind us.
+//!
 //! Three things that the text of the configuration leaves open:
 //!
 //! - An exception by name is one from the whole of `deny`: a name in `allow` may stand for a private address, or else it would
@@ -20,6 +24,7 @@ use super::{
     facts::Facts,
     members::Members,
     names::Names,
+    route::{Action, Route, Routed, Routes, Via},
     verdict::{Permit, Refusal, RefusalKind, RuleName},
 };
 use crate::{
@@ -32,7 +37,7 @@ use crate::{
     },
 };
 
-/// The rules of `access`, ready to be asked. Immutable: a reload builds another.
+/// The rules of `access`, and the routes, ready to be asked. Immutable: a reload builds another.
 #[derive(Debug)]
 pub struct Policy {
     reports_only: bool,
@@ -46,6 +51,7 @@ pub struct Policy {
     everyone: Branch,
     local: Branch,
     excepted: Arc<Reach>,
+    routes: Routes,
 }
 
 /// The address rules that hold for some clients, as they are enforced and as they are reported.
@@ -63,8 +69,8 @@ pub(super) struct AddressRules {
 }
 
 impl Policy {
-    /// From the settings, which are checked already, and the sockets of this instance, which nothing may reach.
-    pub fn new(settings: &AccessSettings, own: &OwnListeners) -> Self {
+    /// From the settings, which are checked already, the ways out, and the sockets of this instance, which nothing may reach.
+    pub fn new(settings: &AccessSettings, routes: Routes, own: &OwnListeners) -> Self {
         let AccessSettings { mode, clients, deny, allow, connect_ports, local_client_bypass, .. } = settings;
         let reports_only = *mode == AccessMode::Report;
         let (denied_names, denied) = split(DENY, deny);
@@ -99,6 +105,7 @@ impl Policy {
             everyone: branch(&denied),
             local: branch(&held),
             excepted,
+            routes,
         }
     }
 
@@ -107,16 +114,26 @@ impl Policy {
     /// # Errors
     /// The rule that forbids it. Never in `access.mode: report`, where the permit says what would have been refused.
     pub fn decide(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
-        let verdict = self.enforce(facts);
-        match verdict {
-            Err(refusal) if self.reports_only => Ok(Permit {
-                rule: MODE,
-                reach: Arc::clone(&self.excepted),
-                would_refuse: Some(refusal),
-                reported: None,
-            }),
-            verdict => verdict,
+        let routed = self.routes.find(facts, !self.reports_only);
+        let way = match routed.action {
+            Action::Take(route) => Ok(route),
+            Action::Deny(rule) => Err(rule),
+        };
+        match (self.enforce(facts, way.ok()), way) {
+            (Ok(passed), Ok(route)) => Ok(passed.by(route, routed)),
+            (Ok(_), Err(rule)) => Err(Refusal { rule: rule.clone(), kind: RefusalKind::Route }),
+            (Err(refusal), Ok(route)) if self.reports_only => {
+                let reach = Arc::clone(&self.excepted);
+                let passed = Passed { rule: MODE, reach, reported: None };
+                Ok(Permit { would_refuse: Some(refusal), ..passed.by(route, routed) })
+            }
+            (Err(refusal), _) => Err(refusal),
         }
+    }
+
+    /// The ways out.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// Whether this client is served at all. For whoever wants to know before there is a request.
@@ -132,11 +149,12 @@ impl Policy {
         self.everyone.rules.names.get(pattern).cloned().unwrap_or_else(|| address_rule(pattern))
     }
 
-    fn enforce(&self, facts: &Facts<'_>) -> Result<Permit, Refusal> {
+    /// What `access` says. `route` is the way that it will take, if it takes one.
+    fn enforce(&self, facts: &Facts<'_>, route: Option<&Arc<Route>>) -> Result<Passed, Refusal> {
         self.check_client(facts.client, facts.client_is_local)?;
         let is_exempt = self.bypass && facts.client_is_local;
         let port = facts.authority.port;
-        if facts.connect && !is_exempt && self.connect_ports.binary_search(&port).is_err() {
+        if facts.is_tunnel() && !is_exempt && self.connect_ports.binary_search(&port).is_err() {
             return Err(Refusal { rule: CONNECT_PORTS, kind: RefusalKind::ConnectPort });
         }
         let branch = if is_exempt { &self.local } else { &self.everyone };
@@ -144,7 +162,7 @@ impl Policy {
             Host::Name(name) => {
                 if let Some(rule) = self.allowed_names.find(name) {
                     let reach = Arc::clone(&self.excepted);
-                    return Ok(Permit { rule, reach, would_refuse: None, reported: None });
+                    return Ok(Passed { rule, reach, reported: None });
                 }
                 if let Some(rule) = self.denied_names.find(name) {
                     return Err(Refusal { rule, kind: RefusalKind::DestinationName });
@@ -154,13 +172,21 @@ impl Policy {
             Host::V4(address) => Some(IpAddr::V4(*address)),
             Host::V6(address) => Some(IpAddr::V6(*address)),
         };
-        if let Some(address) = literal {
+        let via = route.map_or(Via::Direct, |route| route.via);
+        // Whoever is asked for by the address of an origin is not gone to: the origins are.
+        if let Some(address) = literal
+            && !matches!(via, Via::Origin(_))
+        {
             branch.rules.check(address)?;
         }
-        Ok(Permit {
-            rule: if is_exempt { LOCAL_CLIENT_BYPASS } else { CLIENTS },
+        let rule = if is_exempt { LOCAL_CLIENT_BYPASS } else { CLIENTS };
+        if via != Via::Direct {
+            // What is dialled then, the operator has written down himself.
+            return Ok(Passed { rule, reach: Arc::clone(&self.excepted), reported: None });
+        }
+        Ok(Passed {
+            rule,
             reach: Arc::clone(&branch.reach),
-            would_refuse: None,
             reported: self.reports_only.then(|| Arc::clone(&branch.rules)),
         })
     }
@@ -171,6 +197,21 @@ impl Policy {
             return Ok(());
         }
         Err(Refusal { rule: CLIENTS, kind: RefusalKind::Client })
+    }
+}
+
+/// What `access` lets pass, without its way.
+struct Passed {
+    rule: RuleName,
+    reach: Arc<Reach>,
+    reported: Option<Arc<AddressRules>>,
+}
+
+impl Passed {
+    fn by(self, route: &Arc<Route>, routed: Routed<'_>) -> Permit {
+        let Self { rule, reach, reported } = self;
+        let would_route = routed.reported.cloned();
+        Permit { rule, reach, route: Arc::clone(route), would_route, would_refuse: None, reported }
     }
 }
 

@@ -9,7 +9,7 @@ use http::Method;
 
 use super::{facts::Facts, members::Members, names::Names};
 use crate::{
-    config::settings::{Conditions, DestinationPattern},
+    config::settings::{AskedBy, Conditions, DestinationPattern, Wildcard},
     net::authority::Host,
 };
 
@@ -22,54 +22,71 @@ pub struct Matcher {
     paths: Vec<Box<str>>,
     clients: Option<Members>,
     users: HashSet<Box<str>>,
+    schemes: Vec<AskedBy>,
 }
 
 #[derive(Debug)]
 struct Hosts {
     names: Names,
-    addresses: Members,
+    wildcards: Vec<Wildcard>,
+    /// None for the many lists that have names only.
+    addresses: Option<Members>,
 }
 
 impl Matcher {
     /// From what is written.
     pub fn new(conditions: Conditions) -> Self {
-        let Conditions { hosts, methods, mut ports, paths, clients, users } = conditions;
+        let Conditions { hosts, wildcards, methods, mut ports, paths, clients, users, schemes } = conditions;
         ports.sort_unstable();
+        let is_for_all_hosts = hosts.is_empty() && wildcards.is_empty();
         Self {
-            hosts: (!hosts.is_empty()).then(|| Hosts::new(&hosts)),
+            hosts: (!is_for_all_hosts).then(|| Hosts::new(&hosts, wildcards)),
             methods,
             ports,
             paths: paths.into_iter().map(Into::into).collect(),
             clients: (!clients.is_empty()).then(|| Members::new(&clients)),
             users: users.into_iter().map(Into::into).collect(),
+            schemes,
         }
     }
 
     /// Whether it is for this request.
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
+        (self.users.is_empty() || facts.user.is_some_and(|user| self.users.contains(user)))
+            && self.matches_for_somebody(facts)
+    }
+
+    /// Whether it would be for this request if somebody else had sent it, whom it asks for.
+    pub fn matches_for_somebody(&self, facts: &Facts<'_>) -> bool {
         // The cheap ones first.
         holds(&self.ports, |ports| ports.binary_search(&facts.authority.port).is_ok())
+            && holds(&self.schemes, |schemes| schemes.contains(&facts.asked_by))
             && holds(&self.methods, |methods| methods.contains(facts.method))
-            && (self.users.is_empty() || facts.user.is_some_and(|user| self.users.contains(user)))
             && holds(&self.paths, |paths| facts.path.is_some_and(|raw| begins(path(raw), paths)))
             && self.clients.as_ref().is_none_or(|clients| clients.contain(facts.client))
             && self.hosts.as_ref().is_none_or(|hosts| hosts.contain(&facts.authority.host))
     }
 
+    /// Whether it asks who somebody is.
+    pub fn asks_for_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
     /// Whether it is for every request, so that nothing behind it can ever match.
     pub fn matches_everything(&self) -> bool {
-        let Self { hosts, methods, ports, paths, clients, users } = self;
+        let Self { hosts, methods, ports, paths, clients, users, schemes } = self;
         hosts.is_none()
             && clients.is_none()
             && methods.is_empty()
             && ports.is_empty()
             && paths.is_empty()
             && users.is_empty()
+            && schemes.is_empty()
     }
 }
 
 impl Hosts {
-    fn new(patterns: &[DestinationPattern]) -> Self {
+    fn new(patterns: &[DestinationPattern], wildcards: Vec<Wildcard>) -> Self {
         let mut names = Names::default();
         let mut addresses = Vec::new();
         for pattern in patterns {
@@ -79,15 +96,23 @@ impl Hosts {
                 DestinationPattern::Net(pattern) => addresses.push(*pattern),
             }
         }
-        Self { names, addresses: Members::new(&addresses) }
+        let addresses = (!addresses.is_empty()).then(|| Members::new(&addresses));
+        Self { names, wildcards, addresses }
     }
 
     fn contain(&self, host: &Host) -> bool {
         match host {
-            Host::Name(name) => self.names.find(name).is_some(),
-            Host::V4(address) => self.addresses.contain((*address).into()),
-            Host::V6(address) => self.addresses.contain((*address).into()),
+            Host::Name(name) => {
+                self.names.find(name).is_some()
+                    || self.wildcards.iter().any(|wildcard| wildcard.matches(name))
+            }
+            Host::V4(address) => self.has((*address).into()),
+            Host::V6(address) => self.has((*address).into()),
         }
+    }
+
+    fn has(&self, address: std::net::IpAddr) -> bool {
+        self.addresses.as_ref().is_some_and(|addresses| addresses.contain(address))
     }
 }
 
@@ -127,7 +152,7 @@ mod tests {
             client: [10, 1, 2, 3].into(),
             client_is_local: false,
             method: &method,
-            connect: method == Method::CONNECT,
+            asked_by: if method == Method::CONNECT { AskedBy::Connect } else { AskedBy::Http },
             authority: &authority,
             user: Some("ann"),
             path: path.map(str::as_bytes),
@@ -149,6 +174,12 @@ mod tests {
         let clients = |text| Conditions { clients: vec![prefix(text)], ..Conditions::default() };
         let users = |name: &str| Conditions { users: vec![name.to_owned()], ..Conditions::default() };
         let none = Conditions::default();
+        let by = |schemes: &[AskedBy]| Conditions { schemes: schemes.to_vec(), ..Conditions::default() };
+        let wild = Conditions {
+            hosts: vec![DestinationPattern::Host("a.test".to_owned())],
+            wildcards: vec![Wildcard::parse("api-*.test").unwrap()],
+            ..Conditions::default()
+        };
         let root = Conditions { paths: vec!["/".to_owned()], ..Conditions::default() };
         let cases: &[(&Conditions, &str, &str, Option<&str>, bool)] = &[
             (&none, "GET", "a.test:80", Some("/"), true),
@@ -173,6 +204,13 @@ mod tests {
             (&clients("11.0.0.0/8"), "GET", "a.test:80", Some("/"), false),
             (&users("ann"), "GET", "a.test:80", Some("/"), true),
             (&users("bob"), "GET", "a.test:80", Some("/"), false),
+            (&by(&[AskedBy::Connect]), "CONNECT", "a.test:443", None, true),
+            (&by(&[AskedBy::Http, AskedBy::Https]), "CONNECT", "a.test:443", None, false),
+            (&by(&[AskedBy::Http, AskedBy::Https]), "GET", "a.test:80", Some("/"), true),
+            (&by(&[AskedBy::Https]), "GET", "a.test:80", Some("/"), false),
+            (&wild, "GET", "a.test:80", Some("/"), true),
+            (&wild, "GET", "api-1.test:80", Some("/"), true),
+            (&wild, "GET", "b.test:80", Some("/"), false),
         ];
         for (conditions, method, target, path, expected) in cases {
             assert_eq!(

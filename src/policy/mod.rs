@@ -8,7 +8,7 @@
 //! it is dialled, so that no answer of a name server can lead around the rules.
 //!
 //! [`acl`] holds the rules of the section `access` and the order they are asked in; [`names`] finds a host name in a list
-//! by its labels. [`matcher`] holds the conditions of routes and
+//! by its labels. [`route`] says which way a request takes; [`matcher`] holds the conditions of routes and
 //! limits; [`auth`] says who somebody is, [`rate_limit`] whether there is enough left for them. The last two are asked with
 //! the time and the state as arguments.
 
@@ -19,8 +19,10 @@ pub mod matcher;
 mod members;
 mod names;
 pub mod rate_limit;
+pub mod route;
 pub mod verdict;
 
 pub use acl::Policy;
 pub use facts::Facts;
+pub use route::{Route, Routes, Via};
 pub use verdict::{Permit, Refusal, RefusalKind, RuleName};

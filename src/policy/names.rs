@@ -104,15 +104,15 @@ impl Names {
 }
 
 /// FNV-1a. No key is needed: a client asks, only the configuration inserts.
-fn hash_byte(hash: u64, byte: u8) -> u64 {
+pub(super) fn hash_byte(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The keys are hashes already; their upper bits, which the table uses first, are mixed once more.
 #[derive(Clone, Debug, Default)]
-struct Precomputed(u64);
+pub(super) struct Precomputed(u64);
 
 impl Hasher for Precomputed {
     fn finish(&self) -> u64 {

@@ -4,7 +4,10 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use super::acl::AddressRules;
+use super::{
+    acl::AddressRules,
+    route::{Action, Route},
+};
 use crate::net::dial::Reach;
 
 /// The text of the rule that decided, as it stands in the configuration: `access.clients`,
@@ -89,6 +92,10 @@ pub struct Permit {
     pub rule: RuleName,
     /// Which addresses may be dialled for it.
     pub reach: Arc<Reach>,
+    /// The way that it takes, and what holds on it.
+    pub route: Arc<Route>,
+    /// What a route would have done that only reports, or that refuses where `access.mode` is `report`.
+    pub would_route: Option<Action>,
     /// In `access.mode: report`: what would have been refused.
     pub would_refuse: Option<Refusal>,
     /// In `access.mode: report`: the rules that `reach` leaves out.
@@ -115,6 +122,8 @@ pub struct Refusal {
 /// What of a request is forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
+    /// The way it takes: `via: deny`. 403 `http_request_denied`.
+    Route,
     /// Whom it comes from: 403 `http_request_denied`.
     Client,
     /// The port of a tunnel: 403 `http_request_denied`.

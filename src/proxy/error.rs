@@ -8,7 +8,7 @@ use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
     net::{dial::DialError, resolve::ResolveError},
-    policy::{Refusal, RefusalKind, RuleName},
+    policy::{Refusal, RefusalKind, Route, RuleName},
     server::Fault,
     telemetry::names::ProxyErrorType,
     upstream::UpstreamError,
@@ -55,12 +55,19 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_REQUEST, ProxyErrorType::HttpRequestError, details)
     }
 
-    pub(super) fn too_large() -> Self {
+    /// The body is larger than this route lets pass.
+    pub(super) fn too_large(route: &Route) -> Self {
         Self::new(
             Blame::Downstream,
             StatusCode::PAYLOAD_TOO_LARGE,
             ProxyErrorType::HttpRequestError,
-            "the request body is larger than limits.max_body_size",
+            match route.has_own_max_body_size {
+                true => Cow::Owned(format!(
+                    "the request body is larger than limits.max_body_size of {}",
+                    route.rule
+                )),
+                false => Cow::Borrowed("the request body is larger than limits.max_body_size"),
+            },
         )
     }
 
@@ -205,6 +212,7 @@ impl From<Refusal> for ProxyError {
     fn from(refusal: Refusal) -> Self {
         let denied = |text: &'static str| (StatusCode::FORBIDDEN, ProxyErrorType::HttpRequestDenied, text);
         let (status, kind, text) = match refusal.kind {
+            RefusalKind::Route => denied("requests such as this one are denied"),
             RefusalKind::Client => denied("this client is not served"),
             RefusalKind::ConnectPort => denied("CONNECT to this port is not allowed"),
             RefusalKind::DestinationName => denied("this host is not to be reached through this proxy"),

@@ -25,7 +25,7 @@ use crate::{
         dial::Dialled,
         relay::{Meter, RelayCounts, RelayOutcome},
     },
-    policy::{Permit, RuleName},
+    policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
     upstream::Turn,
@@ -66,7 +66,7 @@ pub(super) struct Exchange {
     first_byte: Option<Duration>,
     close: &'static str,
     is_garbled: bool,
-    route: Option<&'static str>,
+    route: Option<Arc<Route>>,
     trace: Option<TraceParent>,
 }
 
@@ -181,12 +181,27 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
+        match &permit.would_route {
+            None => {}
+            Some(Action::Deny(rule)) => self.would_refuse(rule),
+            Some(Action::Take(route)) => self.would_take(route),
+        }
     }
 
-    /// `access.mode` is `report`, or else it would end here.
+    /// A route that only reports would have led it elsewhere.
+    fn would_take(&mut self, route: &Route) {
+        let to = self.authority.as_ref().map(tracing::field::display);
+        tracing::info!(client = %self.client, to, rule = %route.rule, via = %route.way, "mode is report: would take this way");
+        if !self.is_reported {
+            self.rule = Some(route.rule.clone());
+            self.is_reported = true;
+        }
+    }
+
+    /// `access.mode`, or the mode of a route, is `report`, or else it would end here.
     pub(super) fn would_refuse(&mut self, rule: &RuleName) {
         let to = self.authority.as_ref().map(tracing::field::display);
-        tracing::info!(client = %self.client, to, %rule, "access.mode is report: would be refused");
+        tracing::info!(client = %self.client, to, %rule, "mode is report: would be refused");
         self.account.denied(rule);
         // The first would have ended it.
         if !self.is_reported {
@@ -335,8 +350,8 @@ impl Exchange {
     }
 
     /// The way it takes.
-    pub(super) fn routed(&mut self, route: &'static str) {
-        self.route = Some(route);
+    pub(super) fn routed(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
     }
 }
 
@@ -368,7 +383,7 @@ impl Exchange {
             status: self.status.map(|status| status.as_u16()),
             error: self.error.map(ProxyErrorType::name),
             rule: self.rule.as_ref().map(RuleName::as_str),
-            route: self.route,
+            route: self.route.as_ref().map(|route| &*route.way),
             upstream: self.upstream,
             reused: self.reused,
             bytes_in,

@@ -26,11 +26,11 @@ use super::{
 use crate::{
     message::{
         body::{Body, TrailerRules},
+        edits::Edits,
         framing::Framing,
         hop_by_hop::{HopByHop, Upgrade},
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
-        trace::RequestId,
     },
     net::authority::Authority,
     policy::Permit,
@@ -70,20 +70,21 @@ pub(super) async fn forward(
 fn prepare(
     errand: &Errand<'_>,
     client: IpAddr,
-    id: RequestId,
+    exchange: &Exchange,
     turn: Option<&Turn>,
 ) -> Result<(Flow, Option<Upgrade>), ProxyError> {
-    let (head, live) = (errand.head, errand.live);
+    let (head, live, route, id) = (errand.head, errand.live, &errand.permit.route, exchange.id());
     if live.name.pseudonym.has_signed(head.fields()) {
         return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
     }
     if let Framing::Length(length) = head.framing
-        && live.max_body_size != 0
-        && length > live.max_body_size
+        && route.max_body_size != 0
+        && length > route.max_body_size
     {
-        return Err(ProxyError::too_large());
+        return Err(ProxyError::too_large(route));
     }
-    let hop_by_hop = HopByHop::read(head.fields());
+    let mut hop_by_hop = HopByHop::read(head.fields());
+    let user = route.edits.as_ref().and_then(|_| exchange.user());
     let url = turn.filter(|turn| turn.wants_whole_url()).map(|_| whole_url(errand));
     let onward = RequestOnward {
         method: head.method.as_str().as_bytes(),
@@ -95,6 +96,7 @@ fn prepare(
         client_address: live.client_address,
         client,
         request_id: live.request_id_header.as_deref().map(|name| (name, id)),
+        edits: route.edits.as_ref().map(|fields| Edits { fields, user: user.as_deref(), client, id }),
         max_forwards: errand.max_forwards,
         keep_case: live.keep_case,
     };
@@ -103,9 +105,13 @@ fn prepare(
     if let Some(authorization) = turn.and_then(Turn::authorization) {
         onward::add_line(&mut out, b"proxy-authorization", authorization.as_bytes());
     }
+    if let Some(edits) = route.edits.as_ref().filter(|_| head.framing == Framing::Chunked) {
+        // What may not come as a line may not come as a trailer either.
+        hop_by_hop.nominated.take(edits.names());
+    }
     // The origin need not understand trailers, but nothing in front of it does any harm with them.
     let rules = TrailerRules { wanted: true, nominated: hop_by_hop.nominated, keep_case: live.keep_case };
-    let limit = if live.max_body_size == 0 { u64::MAX } else { live.max_body_size };
+    let limit = if route.max_body_size == 0 { u64::MAX } else { route.max_body_size };
     let mut request = Flow::new(out, Body::of_request(head.framing, rules), limit);
     if head.expects_continue && head.framing != Framing::None {
         request.close();
@@ -122,7 +128,7 @@ async fn send<'a>(
         // Boxed, as it is large: what goes out directly does not carry the room for it.
         return Box::pin(through::send(errand, group, client, exchange)).await;
     }
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange.id(), None)?;
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, None)?;
     let request = request.paced(exchange.pace());
     let pooled = errand.pool.take(&errand.origin, 0, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {

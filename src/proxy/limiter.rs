@@ -101,8 +101,8 @@ impl Limiter {
         };
         let mut grant = Grant::default();
         for (rule, key) in self.limits.concerning(facts) {
-            if let Some(most) = rule.concurrent(facts.connect) {
-                let what = if facts.connect { Use::Tunnels } else { Use::Requests };
+            if let Some(most) = rule.concurrent(facts.is_tunnel()) {
+                let what = if facts.is_tunnel() { Use::Tunnels } else { Use::Requests };
                 match self.seat.try_hold(self.hash(rule, &key, what), most.get()) {
                     Some(hold) => grant._holds.push(hold),
                     None => return Err(self.refuse(facts, rule, is_kept_here, None)),
@@ -130,7 +130,7 @@ impl Limiter {
                 let word = segment.rates().peek(self.hash(rule, &key, Use::Rate)).unwrap_or(0);
                 (limit.burst().get(), limit.step(word, clock::now(), 0))
             });
-            let what = if facts.connect { Use::Tunnels } else { Use::Requests };
+            let what = if facts.is_tunnel() { Use::Tunnels } else { Use::Requests };
             LimitState {
                 name: rule.name.clone(),
                 key: key.to_string(),
@@ -140,7 +140,7 @@ impl Limiter {
                     .map(|(written, (burst, decision))| (written, burst, decision)),
                 bandwidth: rule.bandwidth.map(Bandwidth::bytes_per_second),
                 concurrent: rule
-                    .concurrent(facts.connect)
+                    .concurrent(facts.is_tunnel())
                     .map(|most| (segment.held(self.hash(rule, &key, what)), most.get())),
             }
         };

@@ -18,7 +18,7 @@ use crate::{
         authority::Authority,
         dial::{DialError, Dialer, Dialled},
     },
-    policy::{Permit, Policy},
+    policy::{self, Permit, Policy},
     upstream::{Group, Groups},
 };
 
@@ -38,11 +38,7 @@ pub struct Live {
     pub(super) keep_case: bool,
     pub(super) name: Name,
     pub(super) client_address: ClientAddress,
-    pub(super) max_body_size: u64,
-    pub(super) body_idle: Duration,
-    pub(super) response_head: Duration,
     pub(super) client_header: Duration,
-    pub(super) tunnel_idle: Duration,
     pub(super) half_close: Duration,
     pub(super) query: QueryLogging,
     pub(super) tunnel_interval: Option<Duration>,
@@ -111,11 +107,7 @@ impl Live {
                 settings::ClientAddress::Off => ClientAddress::Off,
                 settings::ClientAddress::XForwardedFor => ClientAddress::XForwardedFor,
             },
-            max_body_size: settings.limits.max_body_size,
-            body_idle: timeouts.body_idle,
-            response_head: timeouts.response_head,
             client_header: timeouts.client_header,
-            tunnel_idle: timeouts.tunnel_idle,
             half_close: timeouts.half_close,
             query: settings.access_log.query,
             // Nobody would read the lines.
@@ -132,13 +124,16 @@ impl Live {
     }
 
     /// The group whose servers get it; none = it goes out directly.
-    pub(super) fn group_of(&self, _permit: &Permit) -> Option<&Arc<Group>> {
-        self.groups.iter().next()
+    pub(super) fn group_of(&self, permit: &Permit) -> Option<&Arc<Group>> {
+        match permit.route.via {
+            policy::Via::Direct => None,
+            policy::Via::Proxy(place) | policy::Via::Origin(place) => self.groups.at(place),
+        }
     }
 
     /// A connection to `origin`, at an address that `permit` lets be reached.
     pub(super) async fn dial(&self, origin: &Authority, permit: &Permit) -> Result<Dialled, ProxyError> {
-        self.dialer.dial(origin, &permit.reach).await.map_err(|error| {
+        self.dialer.dial_within(permit.route.timeouts.connect, origin, &permit.reach).await.map_err(|error| {
             let mut answer = ProxyError::from(&error);
             if let DialError::Prohibited { pattern, .. } = &error {
                 answer.rule = Some(self.policy.address_rule(pattern));

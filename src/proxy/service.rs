@@ -22,13 +22,14 @@ use super::{
     tunnel,
 };
 use crate::{
+    config::settings::AskedBy,
     message::{
         field::Name,
         target::{self, Scheme},
         trace::{self, Hops, TraceParent},
     },
     net::authority::Authority,
-    policy::{Facts, Permit, Refusal},
+    policy::{Facts, Permit, Refusal, Via},
     server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits, health},
 };
@@ -121,65 +122,69 @@ impl Service for Proxy {
         exchange.requested(head.method.clone(), head.is_http10(), TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
-        match head.target.clone() {
+        // Whom it names, and where its path is to be found there.
+        let (origin, host, path_and_query) = match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
-                match decide(&live, client, head, &origin, None, &mut exchange).await {
+                return match decide(&live, client, head, &origin, None, &mut exchange).await {
                     // Boxed, for a plain request need not carry the room that dialling takes.
                     Ok(permit) => {
                         Box::pin(tunnel::open(client, &live, head, &origin, &permit, exchange, closing)).await
                     }
                     Err(error) => respond::failure(client, exchange, &error, closing).await,
-                }
+                };
             }
-            RequestTarget::Origin(path) => {
-                exchange.targets(None, None, path.clone());
-                match admit(&live, client) {
-                    Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
-                    Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
+            RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
+                Some((origin, host)) => {
+                    exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
+                    (origin, host, path)
                 }
-            }
+                None => {
+                    exchange.targets(None, None, path.clone());
+                    return match admit(&live, client) {
+                        Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
+                        Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
+                    };
+                }
+            },
             RequestTarget::Asterisk => {
                 exchange.targets(None, None, Bytes::from_static(b"*"));
-                match admit(&live, client) {
+                return match admit(&live, client) {
                     Ok(()) => local::options(client, exchange, form).await,
                     Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
-                }
+                };
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
                 if scheme == Scheme::Https {
                     return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
                 }
-                let path = Some(&*path_and_query);
-                let permit = match decide(&live, client, head, &authority, path, &mut exchange).await {
-                    Ok(permit) => permit,
-                    Err(error) => return respond::failure(client, exchange, &error, form).await,
-                };
-                let max_forwards = match trace::take_hop(&head.method, head.fields()) {
-                    Ok(Hops::On(left)) => left,
-                    Ok(Hops::Here) if head.method == Method::TRACE => {
-                        return local::trace(client, exchange, &head.raw, form).await;
-                    }
-                    Ok(Hops::Here) => return local::options(client, exchange, form).await,
-                    Err(error) => {
-                        let error = ProxyError::bad_request(error.to_string());
-                        return respond::failure(client, exchange, &error, form).await;
-                    }
-                };
-                let path = target::origin_form(&head.method, path_and_query);
-                let errand = Errand {
-                    pool: &self.pool,
-                    live: &live,
-                    head,
-                    origin: authority,
-                    path,
-                    max_forwards,
-                    permit,
-                };
-                forward::forward(errand, client, exchange, form).await
+                (Arc::clone(&authority), authority, path_and_query)
             }
+        };
+        let path = Some(&*path_and_query);
+        let permit = match decide(&live, client, head, &origin, path, &mut exchange).await {
+            Ok(permit) => permit,
+            Err(error) => return respond::failure(client, exchange, &error, form).await,
+        };
+        if matches!(head.target, RequestTarget::Origin(_)) && !matches!(permit.route.via, Via::Origin(_)) {
+            // For others, perhaps, but not for who sends it.
+            return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
+        let max_forwards = match trace::take_hop(&head.method, head.fields()) {
+            Ok(Hops::On(left)) => left,
+            Ok(Hops::Here) if head.method == Method::TRACE => {
+                return local::trace(client, exchange, &head.raw, form).await;
+            }
+            Ok(Hops::Here) => return local::options(client, exchange, form).await,
+            Err(error) => {
+                let error = ProxyError::bad_request(error.to_string());
+                return respond::failure(client, exchange, &error, form).await;
+            }
+        };
+        let path = target::origin_form(&head.method, path_and_query);
+        let errand = Errand { pool: &self.pool, live: &live, head, origin: host, path, max_forwards, permit };
+        forward::forward(errand, client, exchange, form).await
     }
 
     fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
@@ -205,6 +210,33 @@ fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
     live.policy.admit(client.peer().ip(), is_local(client))
 }
 
+/// Whom a request that is addressed to the proxy itself may be for, of the origins behind it: the authority by which its way is
+/// found, and the one that origins are told, which differ where `Host` has no port. None where nobody is behind.
+fn behind(
+    live: &Live,
+    client: &mut Client,
+    head: &RequestHead,
+    path: &[u8],
+) -> Option<(Arc<Authority>, Arc<Authority>)> {
+    let routes = live.policy.routes();
+    if !routes.serve_origins() {
+        return None;
+    }
+    let host = std::str::from_utf8(head.values(Name::Host).next()?).ok()?;
+    let authority = Authority::parse(host, Some(client.local().port())).ok()?;
+    let may_be = routes.may_be_for_origins(&Facts {
+        client: client.peer().ip(),
+        client_is_local: is_local(client),
+        method: &head.method,
+        asked_by: AskedBy::Http,
+        authority: &authority,
+        user: None,
+        path: Some(path),
+    });
+    let told = Authority::parse(host, Some(Scheme::Http.default_port())).ok()?;
+    may_be.then(|| (Arc::new(authority), Arc::new(told)))
+}
+
 /// Asks who it is, whether he may, and whether enough is left.
 async fn decide(
     live: &Live,
@@ -224,7 +256,11 @@ async fn decide(
         client: client.peer().ip(),
         client_is_local: is_local(client),
         method: &head.method,
-        connect: head.method == Method::CONNECT,
+        asked_by: match &head.target {
+            RequestTarget::Authority(_) => AskedBy::Connect,
+            RequestTarget::Absolute { scheme: Scheme::Https, .. } => AskedBy::Https,
+            _ => AskedBy::Http,
+        },
         authority,
         user: user.as_deref(),
         path,
@@ -238,7 +274,7 @@ async fn decide(
         }
     }
     exchange.permitted(&permit);
-    exchange.routed("direct");
+    exchange.routed(&permit.route);
     Ok(permit)
 }
 

@@ -58,16 +58,17 @@ impl Failure {
 }
 
 impl<'a> Through<'a> {
-    /// The way of a request of `client` for `origin`.
+    /// The way of a request of `client` for `origin`, which may wait for connections for as long as `connect` says.
     pub(super) fn new(
         group: &'a Arc<Group>,
         live: &'a Live,
         origin: &'a Arc<Authority>,
         client: IpAddr,
+        connect: Duration,
         seat: &'a Seat,
     ) -> Self {
         let choice = group.choose(Trait { client, host: &origin.host }, seat);
-        Self { group, live, origin, seat, choice, left: live.dialer.connect_timeout(), failure: None }
+        Self { group, live, origin, seat, choice, left: connect, failure: None }
     }
 
     /// The next server.

@@ -42,7 +42,16 @@ pub(super) async fn open(
         None => direct(live, origin, permit, &mut exchange).await,
         Some(group) => {
             // Boxed, as it is large: a tunnel that is opened directly does not carry the room for it.
-            Box::pin(through(live, group, head, origin, client.peer().ip(), &mut exchange)).await
+            Box::pin(through(
+                live,
+                group,
+                head,
+                origin,
+                client.peer().ip(),
+                permit.route.timeouts.connect,
+                &mut exchange,
+            ))
+            .await
         }
     };
     let (stream, early) = match reached {
@@ -61,7 +70,7 @@ pub(super) async fn open(
     if client.send(&head).await.is_err() {
         return After::Broken;
     }
-    join(live, exchange, stream, early)
+    join(live, permit, exchange, stream, early)
 }
 
 async fn direct(
@@ -83,6 +92,7 @@ async fn through(
     head: &RequestHead,
     origin: &Arc<Authority>,
     client: IpAddr,
+    connect: Duration,
     exchange: &mut Exchange,
 ) -> Result<(Stream, Bytes), ProxyError> {
     // Proxies that are each other's parents would ask each other for ever.
@@ -92,7 +102,7 @@ async fn through(
     let mut lines = Vec::new();
     onward::sign(&mut lines, live.name.via(), head.version, head.fields());
     let seat = exchange.seat().clone();
-    let mut through = Through::new(group, live, origin, client, &seat);
+    let mut through = Through::new(group, live, origin, client, connect, &seat);
     loop {
         let mut turn = through.next_turn()?;
         match through.connect(&turn, Purpose::Tunnel, &lines, exchange).await {
@@ -113,8 +123,14 @@ async fn through(
 }
 
 /// Joins the client's socket, now that HTTP has ended on it, with `origin`; the exchange ends with them.
-pub(super) fn join(live: &Live, mut exchange: Box<Exchange>, origin: Stream, early: Bytes) -> After {
-    let options = RelayOptions { idle: live.tunnel_idle, half_close: live.half_close };
+pub(super) fn join(
+    live: &Live,
+    permit: &Permit,
+    mut exchange: Box<Exchange>,
+    origin: Stream,
+    early: Bytes,
+) -> After {
+    let options = RelayOptions { idle: permit.route.timeouts.tunnel_idle, half_close: live.half_close };
     let (counts, pace, interval) = (exchange.tunnels(), exchange.pace(), live.tunnel_interval);
     After::Takeover(Box::new(move |client: ClientIo| {
         let pace = pace.map(|pace| Box::new(pace) as Box<dyn relay::Pace>);

@@ -83,10 +83,10 @@ impl Groups {
         Self(settings.iter().map(|settings| Arc::new(Group::new(settings, own, segment, patience))).collect())
     }
 
-    /// The group with this name.
+    /// The group at this place of the configuration.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Arc<Group>> {
-        self.0.iter().find(|group| &*group.name == name)
+    pub fn at(&self, place: usize) -> Option<&Arc<Group>> {
+        self.0.get(place)
     }
 
     /// All of them.

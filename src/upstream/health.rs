@@ -91,9 +91,9 @@ async fn look(
     dialer: &Dialer,
     settings: &HealthCheckSettings,
 ) -> Result<(), &'static str> {
-    let dialer = dialer.with(group.bind_addr, settings.timeout, 0);
-    let dialled =
-        dialer.dial(&backend.authority, &group.reach).await.map_err(|_| "no connection can be made")?;
+    let dialer = dialer.with(group.bind_addr, 0);
+    let dialled = dialer.dial_within(settings.timeout, &backend.authority, &group.reach);
+    let dialled = dialled.await.map_err(|_| "no connection can be made")?;
     match (&settings.path, backend.scheme) {
         (Some(path), ServerScheme::Http) => {
             let status = ask(dialled.stream, backend, path).await.ok_or("it does not answer in HTTP")?;

@@ -138,8 +138,8 @@ impl Turn {
     async fn reach(&self, errand: Errand<'_>) -> Result<Reached, ParentError> {
         let (group, backend) = (self.group(), self.backend());
         let turn = backend.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let dialer = errand.dialer.with(group.bind_addr, errand.within, turn);
-        let mut dialled = dialer.dial(&backend.authority, &group.reach).await?;
+        let dialer = errand.dialer.with(group.bind_addr, turn);
+        let mut dialled = dialer.dial_within(errand.within, &backend.authority, &group.reach).await?;
         match (group.kind, backend.scheme, errand.purpose) {
             (GroupKind::Proxy, ServerScheme::Socks5, _) => {
                 socks5::connect(&mut dialled.stream, errand.origin, backend.credentials.as_ref()).await?;

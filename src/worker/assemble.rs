@@ -12,7 +12,7 @@ use crate::{
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
     },
-    policy::Policy,
+    policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
     server::{ClientOptions, ConnectionOptions},
     shared_memory::Seat,
@@ -150,7 +150,7 @@ pub(super) fn live(
     );
     let own = OwnListeners::new(listeners.to_vec());
     let options = LiveOptions {
-        policy: Policy::new(&settings.access, &own),
+        policy: Policy::new(&settings.access, Routes::new(settings), &own),
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),

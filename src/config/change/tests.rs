@@ -57,6 +57,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], users_file: \"USERS\", realm: x, local_client_bypass: false }\n\
          rate_limit: { store: \"redis://127.0.0.1\", limits: [{ name: a, key: global, rate: 1/s }] }\n\
          upstreams: [{ name: a, kind: proxy, servers: [{ url: \"http://192.0.2.1:3128\" }] }]\n\
+         routes: [{ via: deny, match: { ports: [1] } }]\ndefault_route: deny\n\
          logging: { console: false, file: null, format: json }\naccess_log: { file: null, format: squid, tunnel_interval: 1, sample: 0.5, query: keep }\nadmin: { listen_addr: null, host_names: [a.test], socket_path: null }\n"
             .replace("USERS", &users.display().to_string()),
     );

@@ -116,7 +116,6 @@ fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
         ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
-        ("routes: [{ via: deny }]", "routes"),
     ] {
         let all = problems(text, &[]);
         assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
@@ -227,7 +226,7 @@ fn what_cannot_be_read_leaves_the_other_sources_to_be_looked_at() {
         assert_eq!(all.lines().count(), 2, "{all}");
         assert!(all.contains("\nenvironment PROXY_TIMEOUTS__CONNECT"), "{all}");
     }
-    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: deny\n", &[]);
+    let all = problems("limits: { max_headers: 5, max_headers: 6 }\ndefault_route: nowhere\n", &[]);
     assert!(all.contains("max_headers: is there twice") && all.contains(":2: default_route: "), "{all}");
 }
 

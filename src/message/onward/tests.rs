@@ -33,6 +33,7 @@ fn request(version: &str, lines: &[&str]) -> (Vec<String>, Option<Upgrade>) {
         client_address: ClientAddress::Off,
         client: [192, 0, 2, 1].into(),
         request_id: None,
+        edits: None,
         max_forwards: None,
         keep_case: true,
     };
@@ -254,6 +255,7 @@ fn heads_are_whole_c1_c24_c25_c38_c70() {
         client_address: ClientAddress::XForwardedFor,
         client: [192, 0, 2, 1].into(),
         request_id: None,
+        edits: None,
         max_forwards: Some(2),
         keep_case: false,
     };

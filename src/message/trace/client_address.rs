@@ -34,6 +34,16 @@ impl ClientAddress {
         }
     }
 
+    /// The field that is written, if one is.
+    #[must_use]
+    pub fn writes(self) -> Option<&'static str> {
+        match self {
+            Self::Off | Self::Delete => None,
+            Self::Forwarded => Some("forwarded"),
+            Self::XForwardedFor => Some("x-forwarded-for"),
+        }
+    }
+
     /// Writes the line that tells of `client`, with what others have told before. IPv4 that comes in an IPv6 socket is
     /// written as IPv4.
     pub fn write<'a>(
@@ -48,11 +58,8 @@ impl ClientAddress {
                 .filter(move |field| field.known == wanted && !field.value.is_empty())
                 .map(|field| field.value)
         };
-        let (name, wanted) = match self {
-            Self::Off | Self::Delete => return,
-            Self::Forwarded => ("forwarded", Name::Forwarded),
-            Self::XForwardedFor => ("x-forwarded-for", Name::XForwardedFor),
-        };
+        let Some(name) = self.writes() else { return };
+        let wanted = Name::of(name.as_bytes());
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         if !(self == Self::Forwarded && told(wanted).any(has_open_quotation)) {

@@ -3,7 +3,23 @@
 use http::Method;
 
 use super::*;
-use crate::net::authority::Authority;
+use crate::{
+    config::{
+        self, Sources,
+        settings::{AskedBy, GroupPlace, RouteVia, Settings},
+    },
+    net::authority::Authority,
+};
+
+fn all_settings(text: &str) -> Settings {
+    let sources = Sources { text: Some(("c.yml".into(), text.into())), ..Sources::default() };
+    config::load(&sources).unwrap().settings
+}
+
+/// None, and `direct`.
+fn routes() -> Routes {
+    Routes::new(&all_settings(""))
+}
 
 fn settings() -> AccessSettings {
     AccessSettings {
@@ -43,7 +59,7 @@ fn decide(policy: &Policy, client: (&str, bool), method: &str, target: &str) -> 
         client: client.0.parse().unwrap(),
         client_is_local: client.1,
         method: &Method::from_bytes(method.as_bytes()).unwrap(),
-        connect: method == "CONNECT",
+        asked_by: if method == "CONNECT" { AskedBy::Connect } else { AskedBy::Http },
         authority: &authority,
         user: None,
         path: None,
@@ -63,7 +79,7 @@ fn assert_verdicts(policy: &Policy, cases: &[Case]) {
 
 #[test]
 fn with_the_defaults_a_client_on_this_host_can_do_everything_and_no_other_anything() {
-    let policy = Policy::new(&settings(), &OwnListeners::new(vec![]));
+    let policy = Policy::new(&settings(), routes(), &OwnListeners::new(vec![]));
     assert_verdicts(
         &policy,
         &[
@@ -93,7 +109,7 @@ fn other_clients_are_held_to_ports_names_and_addresses() {
         connect_ports: vec![8443, 443],
         ..settings()
     };
-    let policy = Policy::new(&access, &OwnListeners::new(vec![]));
+    let policy = Policy::new(&access, routes(), &OwnListeners::new(vec![]));
     let client = "198.51.100.7";
     assert_verdicts(
         &policy,
@@ -140,7 +156,7 @@ fn the_bypass_lifts_sets_and_ports_and_nothing_that_was_written_on_purpose() {
             .into(),
         ..settings()
     };
-    let policy = Policy::new(&access, &OwnListeners::new(vec![]));
+    let policy = Policy::new(&access, routes(), &OwnListeners::new(vec![]));
     assert_verdicts(
         &policy,
         &[
@@ -162,8 +178,11 @@ fn the_bypass_lifts_sets_and_ports_and_nothing_that_was_written_on_purpose() {
             ("127.0.0.1", "GET", true, "ads.test:80", "-access.destinations.deny[ads.test] DestinationName"),
         ],
     );
-    let without =
-        Policy::new(&AccessSettings { local_client_bypass: false, ..access }, &OwnListeners::new(vec![]));
+    let without = Policy::new(
+        &AccessSettings { local_client_bypass: false, ..access },
+        routes(),
+        &OwnListeners::new(vec![]),
+    );
     assert_verdicts(
         &without,
         &[
@@ -188,7 +207,7 @@ fn what_is_dialled_is_checked_again() {
         ..settings()
     };
     let own = OwnListeners::new(vec!["127.0.0.1:8080".parse().unwrap()]);
-    let policy = Policy::new(&access, &own);
+    let policy = Policy::new(&access, routes(), &own);
     let refuses = |permit: &Permit, address: &str| {
         permit.reach.filter.as_ref().is_some_and(|filter| filter.check(address.parse().unwrap()).is_err())
     };
@@ -196,7 +215,7 @@ fn what_is_dialled_is_checked_again() {
     assert!(refuses(&remote, "10.0.0.1") && refuses(&remote, "::1") && !refuses(&remote, "8.8.8.8"));
     let excepted = decide(&policy, REMOTE, "GET", "x.inside.test:80").unwrap();
     assert!(!refuses(&excepted, "10.0.0.1"), "an exception by name is one from the addresses, too");
-    let local = Policy::new(&settings(), &own);
+    let local = Policy::new(&settings(), routes(), &own);
     let local = decide(&local, LOCAL, "GET", "a.test:80").unwrap();
     assert!(!refuses(&local, "10.0.0.1") && !refuses(&local, "127.0.0.1"));
     for permit in [&remote, &excepted, &local] {
@@ -216,7 +235,7 @@ fn report_refuses_nothing_and_says_what_it_would() {
         deny: vec![NetSet::Special.into(), host("ads.test")].into(),
         ..settings()
     };
-    let policy = Policy::new(&access, &OwnListeners::new(vec!["127.0.0.1:8080".parse().unwrap()]));
+    let policy = Policy::new(&access, routes(), &OwnListeners::new(vec!["127.0.0.1:8080".parse().unwrap()]));
     let cases = [
         (LOCAL, "GET", "a.test:80", "access.clients"),
         (REMOTE, "CONNECT", "a.test:25", "access.connect_ports"),
@@ -242,4 +261,59 @@ fn report_refuses_nothing_and_says_what_it_would() {
 
 fn net_of(text: &str) -> NetPattern {
     NetPattern::Prefix(text.parse().unwrap())
+}
+
+/// `+rule way`, or `-rule kind`, and what a route would have done.
+fn verdict(policy: &Policy, client: (&str, bool), method: &str, target: &str) -> String {
+    match decide(policy, client, method, target) {
+        Ok(permit) => {
+            let would =
+                permit.would_route.map(|action| format!(", not {}", action.rule())).unwrap_or_default();
+            let filtered = if permit.reach.filter.is_some() { " filtered" } else { "" };
+            format!("+{} {}{filtered}{would}", permit.rule, permit.route.way)
+        }
+        Err(refusal) => format!("-{} {:?}", refusal.rule, refusal.kind),
+    }
+}
+
+#[test]
+fn a_way_out_does_not_lead_around_the_rules() {
+    let text = "routes:\n  - { name: no, match: { hosts: [no.test] }, via: deny }\n  - { name: told, match: { hosts: [told.test] }, via: deny, mode: report }\n\
+                \x20 - { name: app, match: { hosts: [app.test, 127.0.0.1, bad.test] }, via: direct }\n  - { name: corp, match: { hosts: [far.test, 10.0.0.1] }, via: direct }\n";
+    let mut written = all_settings(text);
+    let group = |name: &str, index| GroupPlace { name: name.into(), index };
+    written.routes[2].via = RouteVia::Origin(group("app", 0));
+    written.routes[3].via = RouteVia::Proxy(group("corp", 1));
+    let access = AccessSettings {
+        clients: vec![NetPattern::Prefix("198.51.100.0/24".parse().unwrap())],
+        deny: vec![NetSet::Special.into(), host("bad.test")].into(),
+        ..settings()
+    };
+    let policy = Policy::new(&access, Routes::new(&written), &OwnListeners::new(vec![]));
+    for (client, method, target, expected) in [
+        (REMOTE, "GET", "a.test:80", "+access.clients direct filtered"),
+        (REMOTE, "GET", "no.test:80", "-routes[no] Route"),
+        (REMOTE, "GET", "told.test:80", "+access.clients direct filtered, not routes[told]"),
+        // Who is not served is not served on any way, and what nobody may tunnel to is nothing for a group.
+        (("192.0.2.1", false), "GET", "app.test:80", "-access.clients Client"),
+        (REMOTE, "CONNECT", "app.test:25", "-access.connect_ports ConnectPort"),
+        (REMOTE, "CONNECT", "far.test:25", "-access.connect_ports ConnectPort"),
+        // The operator's own addresses are dialled.
+        (REMOTE, "GET", "app.test:80", "+access.clients app"),
+        (REMOTE, "GET", "far.test:80", "+access.clients corp"),
+        // An address in the target is gone to by a parent, and is a mere name for origins.
+        (REMOTE, "GET", "10.0.0.1:80", "-access.destinations.deny[special] DestinationAddress"),
+        (REMOTE, "GET", "127.0.0.1:80", "+access.clients app"),
+        (REMOTE, "GET", "bad.test:80", "-access.destinations.deny[bad.test] DestinationName"),
+    ] {
+        assert_eq!(verdict(&policy, client, method, target), expected, "{method} {target}");
+    }
+    let access = AccessSettings { mode: AccessMode::Report, ..access };
+    let policy = Policy::new(&access, Routes::new(&written), &OwnListeners::new(vec![]));
+    for (client, target, expected) in [
+        (REMOTE, "no.test:80", "+access.clients direct, not routes[no]"),
+        (("192.0.2.1", false), "app.test:80", "+access.mode app"),
+    ] {
+        assert_eq!(verdict(&policy, client, "GET", target), expected, "{target}");
+    }
 }

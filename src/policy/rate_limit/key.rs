@@ -76,7 +76,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::net::authority::Authority;
+    use crate::{config::settings::AskedBy, net::authority::Authority};
 
     fn key(kind: LimitKey, client: &str, target: &str, user: Option<&str>) -> Option<(String, u64)> {
         let authority = Authority::parse(target, None).unwrap();
@@ -85,7 +85,7 @@ mod tests {
             client,
             client_is_local: false,
             method: &Method::GET,
-            connect: false,
+            asked_by: AskedBy::Http,
             authority: &authority,
             user,
             path: None,

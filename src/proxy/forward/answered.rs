@@ -84,7 +84,7 @@ impl Answered<'_> {
         match delivered {
             Ok(()) if switches => {
                 let (origin, early) = self.connection.into_parts();
-                return tunnel::join(errand.live, exchange, origin, early);
+                return tunnel::join(errand.live, &errand.permit, exchange, origin, early);
             }
             Ok(()) => exchange.complete(),
             Err(after) => return after,
@@ -168,7 +168,9 @@ impl Answered<'_> {
                 self.attending.state = Sending::Deaf(Instant::now());
             }
             if let Some((_, since)) = self.attending.request.waiting()
-                && client.poll_until(cx, since + self.attending.errand.live.body_idle).is_ready()
+                && client
+                    .poll_until(cx, since + self.attending.errand.permit.route.timeouts.body_idle)
+                    .is_ready()
             {
                 self.attending.state = Sending::Deaf(Instant::now());
             }
@@ -176,7 +178,7 @@ impl Answered<'_> {
         let (inbox, source) = self.connection.parts();
         let polled = response.poll(cx, (inbox, source), client.parts().1);
         exchange.sent(response.content());
-        let live = self.attending.errand.live;
+        let body_idle = self.attending.errand.permit.route.timeouts.body_idle;
         match polled {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(FlowError::Sink)) => Poll::Ready(Err(After::Broken)),
@@ -186,7 +188,7 @@ impl Answered<'_> {
             }
             Poll::Pending => {
                 let Some((whom, since)) = response.waiting() else { return Poll::Pending };
-                if client.poll_until(cx, since + live.body_idle).is_pending() {
+                if client.poll_until(cx, since + body_idle).is_pending() {
                     return Poll::Pending;
                 }
                 if whom == Waiting::Sink {

@@ -172,7 +172,7 @@ impl<'a> Attending<'a> {
             }
             Err(FlowError::Ended) => Err(BodyFault::Incomplete.into()),
             Err(FlowError::Malformed) => Err(BodyFault::Malformed.into()),
-            Err(FlowError::TooLarge) => Err(ProxyError::too_large()),
+            Err(FlowError::TooLarge) => Err(ProxyError::too_large(&self.errand.permit.route)),
         })
     }
 
@@ -235,10 +235,10 @@ impl<'a> Attending<'a> {
 
     /// What has been waited for too long; none when it is to be looked at everything again.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<Option<Failed>> {
-        let live = self.errand.live;
+        let (live, timeouts) = (self.errand.live, &self.errand.permit.route.timeouts);
         let (mut at, mut late) = match self.state {
             Sending::Sent(at) | Sending::Deaf(at) => (
-                at + live.response_head.saturating_sub(self.waited),
+                at + timeouts.response_head.saturating_sub(self.waited),
                 Failed::Origin(UpstreamError::HeadTimeout),
             ),
             Sending::Going if !self.request.is_open() => {
@@ -251,10 +251,10 @@ impl<'a> Attending<'a> {
             }
             Sending::Going => match self.request.waiting() {
                 Some((Waiting::Source, since)) => {
-                    (since + live.body_idle, Failed::Client(BodyFault::Timeout.into()))
+                    (since + timeouts.body_idle, Failed::Client(BodyFault::Timeout.into()))
                 }
                 Some((Waiting::Sink, since)) => {
-                    (since + live.body_idle, Failed::Origin(UpstreamError::BodyTimeout))
+                    (since + timeouts.body_idle, Failed::Origin(UpstreamError::BodyTimeout))
                 }
                 // It has had its turn, and is polled again at once.
                 None => return Poll::Pending,

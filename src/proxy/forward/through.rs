@@ -38,7 +38,8 @@ pub(super) async fn send<'a>(
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
     let seat = exchange.seat().clone();
-    let mut through = Through::new(group, errand.live, &errand.origin, client.peer().ip(), &seat);
+    let connect = errand.permit.route.timeouts.connect;
+    let mut through = Through::new(group, errand.live, &errand.origin, client.peer().ip(), connect, &seat);
     let mut prepared = None;
     loop {
         let mut turn = through.next_turn()?;
@@ -69,7 +70,7 @@ async fn give<'a>(
         None => connect(errand, turn, through, exchange).await?,
     };
     let (request, upgrade) =
-        prepare(errand, client.peer().ip(), exchange.id(), Some(turn)).map_err(Failure::of_the_client)?;
+        prepare(errand, client.peer().ip(), exchange, Some(turn)).map_err(Failure::of_the_client)?;
     let request = request.paced(exchange.pace());
     let (attending, _) = match prepared {
         Some(before) => {

@@ -28,7 +28,7 @@ fn made(servers: usize, rest: &str) -> Made {
     let settings = load(&sources).unwrap().settings.upstreams;
     let seat = Segment::private(1).unwrap().seat(0).unwrap();
     let groups = Groups::new(&settings, &OwnListeners::default(), seat.segment(), Duration::from_secs(40));
-    let group = Arc::clone(groups.find("g").unwrap());
+    let group = Arc::clone(groups.at(0).unwrap());
     Made { settings, group, seat }
 }
 
