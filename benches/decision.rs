@@ -1,4 +1,4 @@
-//! What a request costs when everything is on: who it is, from memory; long lists of names and prefixes; three limits. And that
+//! What a request costs when everything is on: who it is, from memory; long lists of names and prefixes; routes; three limits. And that
 //! nothing of it allocates.
 
 mod specimen;
@@ -122,7 +122,7 @@ impl Decisions {
         }
         remembered.remember(TOKEN, "Aladdin".into(), now);
         Self {
-            policy: Policy::new(&access(), specimen::routes(), &OwnListeners::new(vec![])),
+            policy: Policy::new(&access(), specimen::routes_by_host(10_000), &OwnListeners::new(vec![])),
             remembered,
             limiter: limiter.expect("there are limits"),
             now,
@@ -163,7 +163,7 @@ fn whole(c: &mut Criterion) {
     }
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert_eq!(allocations, 0, "a decision allocates");
-    let name = "decision: 100,000 names, 1,000 prefixes, user from memory, three limits";
+    let name = "decision: 100,000 names, 1,000 prefixes, 10,000 routes, user from memory, three limits";
     c.bench_function(name, |b| b.iter(|| decisions.decide(client, &authority)));
 }
 

@@ -11,6 +11,7 @@ use std::hint::black_box;
 use gungraun::{Callgrind, prelude::*};
 use http::Method;
 use rust_forward_proxy::{
+    config::settings::AskedBy,
     message::{
         framing::{ChunkLimits, ChunkScan},
         head::{HeadFacts, check_request_head, find_end},

@@ -10,7 +10,10 @@ use std::{
 use rust_forward_proxy::{
     config::{
         self, Sources,
-        settings::{AccessSettings, DestinationPattern},
+        settings::{
+            AccessSettings, Conditions, DestinationPattern, FieldSettings, RouteSettings, RouteTimeouts,
+            RouteVia,
+        },
     },
     message::{
         head::{HeadFacts, HeadLimits},
@@ -64,6 +67,30 @@ pub(crate) fn rules(names: u32, prefixes: u32) -> AccessSettings {
 /// No routes: everything goes to its host.
 pub(crate) fn routes() -> Routes {
     Routes::new(&config::load(&Sources::default()).expect("the defaults are right").settings)
+}
+
+/// So many routes, each for a host of its own, and one for all of a port in every thousand.
+pub(crate) fn routes_by_host(count: usize) -> Routes {
+    let mut settings = config::load(&Sources::default()).expect("the defaults are right").settings;
+    let route = |index: usize| {
+        let name = format!("host-{index}.example-{}.com", index % 977);
+        let (hosts, ports) = match index % 1_000 {
+            999 => (vec![], vec![1]),
+            index if index % 2 == 0 => (vec![DestinationPattern::Host(name)], vec![]),
+            _ => (vec![DestinationPattern::Suffix(name)], vec![]),
+        };
+        RouteSettings {
+            name: None,
+            conditions: Conditions { hosts, ports, ..Conditions::default() },
+            via: RouteVia::Direct,
+            reports_only: false,
+            headers: FieldSettings::default(),
+            max_body_size: None,
+            timeouts: RouteTimeouts::default(),
+        }
+    };
+    settings.routes = (0..count).map(route).collect();
+    Routes::new(&settings)
 }
 
 /// Writes the head of [`BROWSER`] for the next hop, as a request is forwarded; whether it has been here already.

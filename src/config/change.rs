@@ -121,7 +121,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     if *group != new.group {
         keys.push("group");
     }
-    section!(keys, listen, &new.listen, "listen", ListenSettings { backlog });
+    section!(keys, listen, &new.listen, "listen", ListenSettings { backlog, proxy_protocol, socks5 });
     section!(
         keys,
         runtime,

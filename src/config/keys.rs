@@ -8,6 +8,7 @@ pub(super) const KEYS: &[&str] = &[
     "group",
     "listen.backlog",
     "listen.proxy_protocol",
+    "listen.socks5",
     "runtime.mode",
     "runtime.worker_threads",
     "runtime.process_count",
@@ -81,7 +82,6 @@ pub(super) const KEYS: &[&str] = &[
 /// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
 /// builds a part takes its lines away.
 pub(super) const UNBUILT: &[(&str, &str)] = &[
-    ("listen.proxy_protocol", "[]"),
     ("tls.listen_addr", "null"),
     ("tls.cert_path", "null"),
     ("tls.key_path", "null"),

@@ -11,6 +11,7 @@ pub mod change;
 pub mod conditions;
 mod files;
 mod keys;
+mod listen;
 pub mod load;
 pub mod password_hash;
 pub mod problem;
@@ -30,6 +31,6 @@ mod value;
 
 pub use load::{Loaded, Sources, load, load_what_can_be};
 pub use problem::{Origin, Problem, Problems};
-pub use reader::InForce;
+pub use reader::{InForce, show_duration, show_size};
 pub use settings::Settings;
 pub use usable::examine;

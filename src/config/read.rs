@@ -13,14 +13,14 @@ use http::HeaderName;
 use super::{
     access,
     keys::UNBUILT,
-    rate_limit,
+    listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
     routes,
     settings::{
         AccessLogFormat, AccessLogSettings, AccessLogTarget, AdminSettings, ClientAddress, DnsSettings,
-        Family, ForwardingSettings, LimitKey, LimitsSettings, ListenSettings, LogFormat, LoggingSettings,
-        MAX_PROCESSES, Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings,
-        TimeoutsSettings, UpstreamSettings, Via,
+        Family, ForwardingSettings, LimitKey, LimitsSettings, LogFormat, LoggingSettings, MAX_PROCESSES,
+        Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
+        UpstreamSettings, Via,
     },
     tree::{Kind, Value},
     upstreams,
@@ -46,11 +46,11 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
     let upstreams = upstreams::read(reader);
     let ways = routes::ways(&upstreams);
     let settings = Settings {
-        listen_addr: listen_addr(reader),
+        listen_addr: listen::addresses(reader),
         log_level: log_level(reader),
         user: name_or_null(reader, "user"),
         group: name_or_null(reader, "group"),
-        listen: ListenSettings { backlog: nonzero_u32(reader.number("listen.backlog", 1024, 1..=65_535)) },
+        listen: listen::read(reader),
         runtime: runtime(reader),
         supervision: supervision(reader),
         limits: limits(reader),
@@ -96,21 +96,6 @@ fn unbuilt(reader: &mut Reader<'_>) {
             },
         );
     }
-}
-
-fn listen_addr(reader: &mut Reader<'_>) -> Vec<SocketAddr> {
-    let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
-    let addresses = reader.list("listen_addr", default.clone(), |at| quoted(&at.to_string()), socket_address);
-    for (index, address) in addresses.iter().enumerate() {
-        if address.port() != 0 && addresses[..index].contains(address) {
-            reader.problem("listen_addr", format!("{address} is there twice; each address is accepted once"));
-        }
-    }
-    if addresses.is_empty() && !reader.problems.concern("listen_addr") {
-        reader.problem("listen_addr", "found an empty list; at least one address is accepted");
-    }
-    // Never empty, whatever is reported.
-    if addresses.is_empty() { default } else { addresses }
 }
 
 fn log_level(reader: &mut Reader<'_>) -> String {
@@ -508,6 +493,6 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     }
 }
 
-fn nonzero_u32(value: u64) -> NonZeroU32 {
+pub(super) fn nonzero_u32(value: u64) -> NonZeroU32 {
     u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

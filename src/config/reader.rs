@@ -464,7 +464,8 @@ pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
     text(value).and_then(|text| text.parse().ok()).ok_or_else(|| accepted.to_owned())
 }
 
-pub(super) fn show_duration(duration: Duration) -> String {
+/// A duration as the configuration writes it.
+pub fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0 => "0s".into(),
@@ -475,7 +476,8 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
-pub(super) fn show_size(bytes: u64) -> String {
+/// A size as the configuration writes it.
+pub fn show_size(bytes: u64) -> String {
     match bytes {
         0 => "0".into(),
         _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),

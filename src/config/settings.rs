@@ -75,6 +75,10 @@ pub struct Settings {
 pub struct ListenSettings {
     /// Connections the kernel queues for each socket.
     pub backlog: NonZeroU32,
+    /// Balancers, which must say whose connection each is.
+    pub proxy_protocol: Vec<NetPattern>,
+    /// Whether clients may speak SOCKS5.
+    pub socks5: bool,
 }
 
 /// The most that `runtime.process_count` or `scale` can ask for.

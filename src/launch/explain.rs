@@ -3,6 +3,8 @@
 //! Decides with the very rules that an instance would be given by this configuration. What is left of limits is read from the
 //! memory of the instance that runs, where there is one and who asks may look into it.
 
+mod way;
+
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -20,7 +22,7 @@ use crate::{
     },
     message::target::{Scheme, Target},
     net::{authority::Authority, own::OwnListeners},
-    policy::{Facts, Permit, Policy, Refusal, RefusalKind, Routes},
+    policy::{Facts, Permit, Policy, Refusal, RefusalKind, Routes, Via},
     proxy::{LimitState, Limiter},
     shared_memory::Segment,
     telemetry::names::tally,
@@ -61,8 +63,12 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
     );
     line(&mut text, "request", &format!("{} {target} from {client}{place}", request.method));
     let is_known = user(&mut text, asked.user.as_deref(), settings);
-    let may_pass = rules(&mut text, settings, &facts) && is_known;
-    line(&mut text, "route", "direct: to the host itself");
+    let own = OwnListeners::new(settings.listen_addr.clone());
+    let policy = Policy::new(&settings.access, Routes::new(settings), &own);
+    let may_pass = rules(&mut text, &policy, &own, &facts) && is_known;
+    for (index, said) in way::lines(settings, &policy, &facts).iter().enumerate() {
+        line(&mut text, if index == 0 { "route" } else { "" }, said);
+    }
     let is_left = limits(&mut text, settings, &facts, memory);
     let is_report = settings.access.mode == AccessMode::Report;
     let outcome = match (may_pass && is_left, is_report) {
@@ -127,10 +133,8 @@ fn user(text: &mut String, user: Option<&str>, settings: &Settings) -> bool {
     false
 }
 
-/// What `access` says of it.
-fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
-    let own = OwnListeners::new(settings.listen_addr.clone());
-    let policy = Policy::new(&settings.access, Routes::new(settings), &own);
+/// What `access` says of it, or a route to `deny`.
+fn rules(text: &mut String, policy: &Policy, own: &OwnListeners, facts: &Facts<'_>) -> bool {
     let (permit, refusal) = match policy.decide(facts) {
         Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),
         Ok(permit) => (Some(permit), None),
@@ -148,6 +152,10 @@ fn rules(text: &mut String, settings: &Settings, facts: &Facts<'_>) -> bool {
     }
     let Some(permit) = permit else { return false };
     line(text, "rule", &format!("{}: it may pass", permit.rule));
+    if permit.route.via != Via::Direct {
+        line(text, "address", "one of its servers': they are the operator's own word");
+        return true;
+    }
     let address = facts.authority.host.ip();
     if let Some(address) = address {
         let own = own.owns((address, facts.authority.port).into());

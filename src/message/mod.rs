@@ -14,7 +14,7 @@
 //! 4. [`body`] takes the content out of the framing it came in, and puts it into the one it leaves in;
 //!    [`framing::ChunkScan`] follows chunks, so that the next head is found where it is, and nowhere else.
 //!
-//! The response, read by [`response_head`], goes back through 2 to 4.
+//! The response, read by [`response_head`], goes back through 2 to 4. Who asks for a tunnel by [`socks`] meets none of that.
 
 pub mod body;
 pub mod edits;
@@ -25,5 +25,6 @@ pub mod hop_by_hop;
 mod list;
 pub mod onward;
 pub mod response_head;
+pub mod socks;
 pub mod target;
 pub mod trace;

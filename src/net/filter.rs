@@ -63,7 +63,9 @@ impl NetList {
         })
     }
 
-    fn find_exactly(&self, ip: IpAddr) -> Option<NetPattern> {
+    /// The pattern that `ip` itself matches, whatever is embedded in it.
+    #[must_use]
+    pub fn find_exactly(&self, ip: IpAddr) -> Option<NetPattern> {
         let prefix = match ip {
             IpAddr::V4(ip) => self.v4.get_lpm(&Ipv4Net::from(ip)).map(IpNet::V4),
             IpAddr::V6(ip) => self.v6.get_lpm(&Ipv6Net::from(ip)).map(IpNet::V6),

@@ -2,7 +2,8 @@
 //!
 //! [`authority`] says what was asked for, [`resolve`] which addresses that means, [`filter`] and [`own`] which of them may
 //! be reached; [`dial`] makes one connection out of the rest, [`socket`] sets its options, [`stream`] is what it carries, and [`relay`]
-//! moves bytes over it until both ends have finished. [`listen`] is the other side: where connections come in.
+//! moves bytes over it until both ends have finished. [`listen`] is the other side: where connections come in, and
+//! [`proxy_protocol`] what a balancer says of those that it brings.
 //!
 //! The invariant of the room: an address is checked where it is dialled, and the one that was checked is the one that is
 //! dialled.
@@ -18,6 +19,7 @@ pub mod inbox;
 pub mod inherit;
 pub mod listen;
 pub mod own;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod resolve;
 pub mod socket;

@@ -47,7 +47,7 @@ const RULES_AT_HAND: usize = 1024;
 #[derive(Debug)]
 pub struct ConnectionTicket {
     seat: Seat,
-    _hold: Option<Hold>,
+    hold: Option<Hold>,
 }
 
 /// What is full.
@@ -129,15 +129,33 @@ impl Account {
 
     /// Takes one more connection of `client` into the counts.
     pub(super) fn admit(&self, client: IpAddr) -> Result<ConnectionTicket, Crowd> {
-        let each = self.max_connections_per_client.load(Ordering::Relaxed);
-        let hold = match each {
-            0 => None,
-            most => Some(self.seat.try_hold(self.key_of(client), most).ok_or(Crowd::Client)?),
-        };
+        let hold = self.hold(client)?;
+        self.admit_with(hold)
+    }
+
+    /// Takes one more connection into the count of all, of which it is not known yet whose it is.
+    pub(super) fn admit_unnamed(&self) -> Result<ConnectionTicket, Crowd> {
+        self.admit_with(None)
+    }
+
+    /// It is one of `client`.
+    pub(super) fn name(&self, ticket: &mut ConnectionTicket, client: IpAddr) -> Result<(), Crowd> {
+        ticket.hold = self.hold(client)?;
+        Ok(())
+    }
+
+    fn hold(&self, client: IpAddr) -> Result<Option<Hold>, Crowd> {
+        match self.max_connections_per_client.load(Ordering::Relaxed) {
+            0 => Ok(None),
+            most => self.seat.try_hold(self.key_of(client), most).map(Some).ok_or(Crowd::Client),
+        }
+    }
+
+    fn admit_with(&self, hold: Option<Hold>) -> Result<ConnectionTicket, Crowd> {
         if !self.seat.try_connection(self.max_connections.load(Ordering::Relaxed)) {
             return Err(Crowd::Instance);
         }
-        Ok(ConnectionTicket { seat: self.seat.clone(), _hold: hold })
+        Ok(ConnectionTicket { seat: self.seat.clone(), hold })
     }
 
     /// Whose connections are counted together: those of one IPv4 address, however it is written, and of one IPv6 /64, for

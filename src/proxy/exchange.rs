@@ -41,7 +41,7 @@ pub(super) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     method: Option<Method>,
-    http10: bool,
+    proto: &'static str,
     scheme: Option<&'static str>,
     authority: Option<Arc<Authority>>,
     /// The raw target or its path, for the log.
@@ -91,7 +91,7 @@ impl Exchange {
             started,
             started_at,
             method: None,
-            http10: false,
+            proto: "HTTP/1.1",
             scheme: None,
             authority: None,
             path: Bytes::new(),
@@ -121,6 +121,11 @@ impl Exchange {
         self.id
     }
 
+    /// `http` or `https`, where the target has one.
+    pub(super) fn scheme(&self) -> Option<&'static str> {
+        self.scheme
+    }
+
     /// Whether it is one of HEAD, whose answer has no content.
     pub(super) fn is_head(&self) -> bool {
         self.method.as_ref().is_some_and(|method| *method == Method::HEAD)
@@ -136,9 +141,9 @@ impl Exchange {
     }
 
     /// The request's head was understood.
-    pub(super) fn requested(&mut self, method: Method, http10: bool, trace: Option<TraceParent>) {
+    pub(super) fn requested(&mut self, method: Method, proto: &'static str, trace: Option<TraceParent>) {
         self.method = Some(method);
-        self.http10 = http10;
+        self.proto = proto;
         self.trace = trace;
     }
 
@@ -379,7 +384,7 @@ impl Exchange {
             // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
             path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
             keep_query: self.query == QueryLogging::Keep,
-            proto: if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            proto: self.proto,
             status: self.status.map(|status| status.as_u16()),
             error: self.error.map(ProxyErrorType::name),
             rule: self.rule.as_ref().map(RuleName::as_str),

@@ -1,7 +1,7 @@
 //! The path of a request: from the head that a client sent to the bytes that it gets back.
 //!
 //! [`Proxy`] is the service that every worker serves. It opens an `Exchange`, asks who it is (`login`), what the policy says
-//! and what is left (`limiter`), and either forwards (`forward`, with a `flow` each way), opens a tunnel (`tunnel`) or answers
+//! and what is left (`limiter`), and either forwards (`forward`, with a `flow` each way), opens a tunnel (`tunnel`, for those who ask by `socks`, too) or answers
 //! by itself (`local`, `respond`). Every failure is a `ProxyError`, every failure is answered in `respond`, and dropping the
 //! exchange writes its record, whatever has happened. Knows message, policy, upstream, server, telemetry and net.
 
@@ -17,6 +17,7 @@ mod local;
 mod login;
 mod respond;
 mod service;
+mod socks;
 mod through;
 mod tunnel;
 

@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Method;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     account::{Account, ConnectionTicket, Crowd},
@@ -19,7 +19,8 @@ use super::{
     local,
     login::Login,
     respond::{self, Form},
-    tunnel,
+    socks,
+    tunnel::{self, Tongue},
 };
 use crate::{
     config::settings::AskedBy,
@@ -98,7 +99,7 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, live: &Live, peer: SocketAddr, started: tokio::time::Instant) -> Box<Exchange> {
+    fn begin(&self, live: &Live, peer: SocketAddr, started: Instant) -> Box<Exchange> {
         Exchange::begin(&self.account, live, peer, started.into_std())
     }
 }
@@ -111,15 +112,24 @@ impl Service for Proxy {
         self.account.admit(peer.ip())
     }
 
+    fn admit_unnamed(&self) -> Result<ConnectionTicket, Crowd> {
+        self.account.admit_unnamed()
+    }
+
+    fn name(&self, ticket: &mut ConnectionTicket, client: SocketAddr) -> Result<(), Crowd> {
+        self.account.name(ticket, client.ip())
+    }
+
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
-        let exchange = self.begin(&self.live.load(), peer, tokio::time::Instant::now());
+        let exchange = self.begin(&self.live.load(), peer, Instant::now());
         respond::message(exchange, &crowd.into())
     }
 
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        exchange.requested(head.method.clone(), head.is_http10(), TraceParent::of(head.fields()));
+        let proto = if head.is_http10() { "HTTP/1.0" } else { "HTTP/1.1" };
+        exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         // Whom it names, and where its path is to be found there.
@@ -129,7 +139,16 @@ impl Service for Proxy {
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
                     // Boxed, for a plain request need not carry the room that dialling takes.
                     Ok(permit) => {
-                        Box::pin(tunnel::open(client, &live, head, &origin, &permit, exchange, closing)).await
+                        Box::pin(tunnel::open(
+                            client,
+                            &live,
+                            Some(head),
+                            &origin,
+                            &permit,
+                            exchange,
+                            Tongue::Http(closing),
+                        ))
+                        .await
                     }
                     Err(error) => respond::failure(client, exchange, &error, closing).await,
                 };
@@ -187,6 +206,12 @@ impl Service for Proxy {
         forward::forward(errand, client, exchange, form).await
     }
 
+    async fn serve_socks(&self, client: &mut Client, started: Instant) -> After {
+        let live = self.live.load_full();
+        let exchange = self.begin(&live, client.peer(), started);
+        socks::serve(client, &live, exchange, started).await
+    }
+
     fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
         let mut exchange = self.begin(&self.live.load(), client.peer(), refused.started);
         exchange.garbled(&refused.raw);
@@ -199,14 +224,18 @@ impl Service for Proxy {
     }
 }
 
-/// Whether the client is on this host, by a loopback address or by the very address it has connected to.
+/// Whether the client is on this host, by a loopback address or by the very address it has connected to. What a balancer has
+/// brought never is: an address that is only said proves nothing, and that of the balancer is not the client's.
 fn is_local(client: &mut Client) -> bool {
+    if client.is_brought() {
+        return false;
+    }
     let peer = client.peer().ip().to_canonical();
     peer.is_loopback() || peer == client.local().ip().to_canonical()
 }
 
 /// Asks the policy whether the client is served at all.
-fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
+pub(super) fn admit(live: &Live, client: &mut Client) -> Result<(), Refusal> {
     live.policy.admit(client.peer().ip(), is_local(client))
 }
 
@@ -249,16 +278,29 @@ async fn decide(
     if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
-        identify(login, live, head, client.peer().ip(), exchange).await?;
+        let values = head.values(Name::ProxyAuthorization);
+        identify(login, live, values, client.peer().ip(), exchange).await?;
     }
+    weigh(live, client, &head.method, authority, path, exchange).await
+}
+
+/// Asks whether he may, who is known by now, and whether enough is left.
+pub(super) async fn weigh(
+    live: &Live,
+    client: &mut Client,
+    method: &Method,
+    authority: &Authority,
+    path: Option<&[u8]>,
+    exchange: &mut Exchange,
+) -> Result<Permit, ProxyError> {
     let user = exchange.user();
     let facts = Facts {
         client: client.peer().ip(),
         client_is_local: is_local(client),
-        method: &head.method,
-        asked_by: match &head.target {
-            RequestTarget::Authority(_) => AskedBy::Connect,
-            RequestTarget::Absolute { scheme: Scheme::Https, .. } => AskedBy::Https,
+        method,
+        asked_by: match exchange.scheme() {
+            _ if *method == Method::CONNECT => AskedBy::Connect,
+            Some("https") => AskedBy::Https,
             _ => AskedBy::Http,
         },
         authority,
@@ -279,14 +321,14 @@ async fn decide(
 }
 
 /// Asks who it is. In `access.mode: report` it may be nobody.
-async fn identify(
+pub(super) async fn identify(
     login: &Login,
     live: &Live,
-    head: &RequestHead,
+    values: impl Iterator<Item = &[u8]>,
     client: IpAddr,
     exchange: &mut Exchange,
 ) -> Result<(), ProxyError> {
-    match login.who(head.values(Name::ProxyAuthorization), client, live.client_header).await {
+    match login.who(values, client, live.client_header).await {
         Ok(user) => exchange.identified(user),
         Err(why) => {
             let error = ProxyError::not_known(why, &live.challenge);

@@ -1,6 +1,6 @@
-//! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6).
+//! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6). Who asks for it by SOCKS5 gets the same, in other words.
 
-use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, iter, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -11,10 +11,14 @@ use super::{
     exchange::Exchange,
     live::Live,
     respond::{self, Form},
+    socks,
     through::Through,
 };
 use crate::{
-    message::onward,
+    message::{
+        onward,
+        socks::{Reply, reply},
+    },
     net::{
         authority::Authority,
         relay::{self, RelayOptions, RelayOutcome},
@@ -28,15 +32,24 @@ use crate::{
     },
 };
 
-/// Dials `origin`, and answers 200 only when it is there.
+/// How a client is told what has become of its tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tongue {
+    /// By a response, in this form when there is no tunnel.
+    Http(Form),
+    /// By a reply of SOCKS5.
+    Socks,
+}
+
+/// Dials `origin`, and says that there is a tunnel only when it is there.
 pub(super) async fn open(
     client: &mut Client,
     live: &Arc<Live>,
-    head: &RequestHead,
+    head: Option<&RequestHead>,
     origin: &Arc<Authority>,
     permit: &Permit,
     mut exchange: Box<Exchange>,
-    form: Form,
+    tongue: Tongue,
 ) -> After {
     let reached = match live.group_of(permit) {
         None => direct(live, origin, permit, &mut exchange).await,
@@ -56,18 +69,12 @@ pub(super) async fn open(
     };
     let (stream, early) = match reached {
         Ok(reached) => reached,
-        Err(error) => return respond::failure(client, exchange, &error, form).await,
+        Err(error) => return tongue.refuse(client, exchange, error).await,
     };
     exchange.answered();
     exchange.respond(StatusCode::OK);
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-    if let Some(via) = live.name.via() {
-        for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    }
-    head.extend_from_slice(b"\r\n");
-    if client.send(&head).await.is_err() {
+    let answer = tongue.opened(live, &stream);
+    if client.send(&answer).await.is_err() {
         return After::Broken;
     }
     join(live, permit, exchange, stream, early)
@@ -89,18 +96,22 @@ async fn direct(
 async fn through(
     live: &Live,
     group: &Arc<Group>,
-    head: &RequestHead,
+    head: Option<&RequestHead>,
     origin: &Arc<Authority>,
     client: IpAddr,
     connect: Duration,
     exchange: &mut Exchange,
 ) -> Result<(Stream, Bytes), ProxyError> {
-    // Proxies that are each other's parents would ask each other for ever.
-    if live.name.pseudonym.has_signed(head.fields()) {
-        return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
-    }
     let mut lines = Vec::new();
-    onward::sign(&mut lines, live.name.via(), head.version, head.fields());
+    if let Some(head) = head {
+        // Proxies that are each other's parents would ask each other for ever.
+        if live.name.pseudonym.has_signed(head.fields()) {
+            return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
+        }
+        onward::sign(&mut lines, live.name.via(), head.version, head.fields());
+    } else {
+        onward::sign(&mut lines, live.name.via(), Version::HTTP_11, iter::empty());
+    }
     let seat = exchange.seat().clone();
     let mut through = Through::new(group, live, origin, client, connect, &seat);
     loop {
@@ -119,6 +130,27 @@ async fn through(
                 through.failed(turn, failure, exchange)?;
             }
         }
+    }
+}
+
+impl Tongue {
+    async fn refuse(self, client: &mut Client, exchange: Box<Exchange>, error: ProxyError) -> After {
+        match self {
+            Self::Http(form) => respond::failure(client, exchange, &error, form).await,
+            Self::Socks => socks::refuse(client, exchange, error).await,
+        }
+    }
+
+    fn opened(self, live: &Live, origin: &Stream) -> Vec<u8> {
+        let Self::Http(_) = self else { return reply(Reply::Succeeded, origin.local_addr().ok()) };
+        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        if let Some(via) = live.name.via() {
+            for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        head
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
+    client::Peer,
     connection::{self, ConnectionOptions, Shared},
     contained::contain,
-    drain::Drain,
+    drain::{Drain, DrainGuard},
     service::Service,
 };
 use crate::net::socket;
@@ -74,6 +75,9 @@ async fn sweep<S: Service>(listener: &TcpListener, shared: &Arc<Shared<S>>) {
 }
 
 fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>) {
+    if shared.balancers.include(peer.ip()) {
+        return take_brought(stream, peer, shared);
+    }
     let ticket = match shared.service.admit(peer) {
         Ok(ticket) => ticket,
         Err(crowd) => {
@@ -81,21 +85,60 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
             return;
         }
     };
-    if !shared.is_prepared {
-        // A client that is gone already is found out by the first read.
-        let _ = socket::prepare(&stream, shared.tcp_keepalive);
-    }
+    prepare(&stream, shared);
+    let guard = shared.drain.guard();
+    let peer = Peer { address: peer, is_brought: false };
+    tokio::spawn(contain(serve(stream, peer, Arc::clone(shared), ticket, guard)));
+}
+
+/// A connection that a balancer brings: its first bytes say whose it is. It has a place among all of them before that, and one
+/// among those of its client only then.
+fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Arc<Shared<S>>) {
+    let mut ticket = match shared.service.admit_unnamed() {
+        Ok(ticket) => ticket,
+        Err(crowd) => {
+            turn_away(&stream, &shared.service.crowded(crowd, balancer));
+            return;
+        }
+    };
+    prepare(&stream, shared);
     let guard = shared.drain.guard();
     let shared = Arc::clone(shared);
     tokio::spawn(contain(async move {
-        if let Some(tunnel) = connection::serve(stream.into(), peer, shared).await {
-            // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
-            tokio::spawn(contain(async move {
-                tunnel.await;
-                drop((ticket, guard));
-            }));
+        let patience = shared.client.client_header;
+        // Boxed: what is served has no need of its room.
+        let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
+        let Some(address) = naming.await else { return };
+        if let Err(crowd) = shared.service.name(&mut ticket, address) {
+            turn_away(&stream, &shared.service.crowded(crowd, address));
+            return;
         }
+        serve(stream, Peer { address, is_brought: true }, shared, ticket, guard).await;
     }));
+}
+
+fn prepare<S: Service>(stream: &TcpStream, shared: &Shared<S>) {
+    if !shared.is_prepared {
+        // A client that is gone already is found out by the first read.
+        let _ = socket::prepare(stream, shared.tcp_keepalive);
+    }
+}
+
+/// Serves `stream`, whose next byte is the client's first.
+async fn serve<S: Service>(
+    stream: TcpStream,
+    peer: Peer,
+    shared: Arc<Shared<S>>,
+    ticket: S::Ticket,
+    guard: DrainGuard,
+) {
+    if let Some(tunnel) = connection::serve(stream.into(), peer, shared).await {
+        // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
+        tokio::spawn(contain(async move {
+            tunnel.await;
+            drop((ticket, guard));
+        }));
+    }
 }
 
 /// Answers a client for which there is no room, with what the socket takes at once.

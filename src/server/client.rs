@@ -21,7 +21,10 @@ use tokio::{
 
 use super::{drain::Drain, head::RequestHead};
 use crate::{
-    message::head::{self, HeadError, HeadLimits},
+    message::{
+        head::{self, HeadError, HeadLimits},
+        socks,
+    },
     net::{inbox::Inbox, stream::Stream},
 };
 
@@ -36,6 +39,8 @@ pub struct ClientOptions {
     pub client_idle: Duration,
     /// No progress in a body, or in what the client has to take from us.
     pub body_idle: Duration,
+    /// Whether a client may speak SOCKS5 instead of HTTP.
+    pub socks5: bool,
 }
 
 /// Why no further request can be read from a connection.
@@ -65,10 +70,21 @@ pub struct RefusedHead {
 pub(super) enum Next {
     /// A request.
     Head(Box<RequestHead>),
+    /// The client speaks SOCKS5, and has begun to at this time.
+    Socks(Instant),
     /// Something that is none.
     Refused(RefusedHead),
     /// Nothing any more.
     Closed,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// A balancer has brought it, and says so: the address is no proof of where the client is.
+    pub is_brought: bool,
 }
 
 /// The client's end of a connection.
@@ -76,7 +92,7 @@ pub(super) enum Next {
 pub struct Client {
     stream: Stream,
     inbox: Inbox,
-    peer: SocketAddr,
+    peer: Peer,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -88,16 +104,19 @@ pub struct Client {
     /// Since when nothing is there of the next head.
     silent_since: Option<Instant>,
     finished: Option<Instant>,
+    /// Its first byte may be that of SOCKS5.
+    may_be_socks: bool,
 }
 
 impl Client {
-    pub(super) fn new(stream: Stream, peer: SocketAddr, options: Arc<ClientOptions>, drain: Drain) -> Self {
+    pub(super) fn new(stream: Stream, peer: Peer, options: Arc<ClientOptions>, drain: Drain) -> Self {
         Self {
             stream,
             inbox: Inbox::new(),
             peer,
             local: None,
             timer: Timer::default(),
+            may_be_socks: options.socks5,
             options,
             drain,
             searched: 0,
@@ -110,7 +129,13 @@ impl Client {
     /// The client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.address
+    }
+
+    /// Whether that is what a balancer says.
+    #[must_use]
+    pub fn is_brought(&self) -> bool {
+        self.peer.is_brought
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.
@@ -161,6 +186,21 @@ impl Client {
     #[must_use]
     pub fn finished(&self) -> Option<Instant> {
         self.finished
+    }
+
+    /// Reads more of what the client sends, once. Zero is its end.
+    ///
+    /// # Errors
+    ///
+    /// The connection's, or `TimedOut` at `until`.
+    pub async fn fill(&mut self, until: Instant) -> io::Result<usize> {
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = self.inbox.poll_fill(cx, &mut self.stream) {
+                return Poll::Ready(read);
+            }
+            self.timer.poll_until(cx, until).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
     }
 
     /// Sends all of `bytes`.
@@ -219,7 +259,10 @@ impl Client {
         let limits = self.options.head;
         loop {
             if !self.inbox.is_empty() {
-                self.head_started.get_or_insert_with(Instant::now);
+                let started = *self.head_started.get_or_insert_with(Instant::now);
+                if std::mem::take(&mut self.may_be_socks) && self.inbox.unread()[0] == socks::VERSION {
+                    return Poll::Ready(Next::Socks(started));
+                }
                 if let Some(end) = head::find_end(self.inbox.unread(), self.searched) {
                     return Poll::Ready(self.begin(end));
                 }

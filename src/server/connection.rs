@@ -5,7 +5,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -18,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    client::{Client, ClientOptions, Next, RefusedHead},
+    balancer::Balancers,
+    client::{Client, ClientOptions, Next, Peer, RefusedHead},
     drain::Drain,
     linger,
     service::{After, ClientIo, Service, Tunnel},
@@ -30,6 +30,8 @@ use crate::net::stream::Stream;
 pub struct ConnectionOptions {
     /// What is read, and how long is waited for it.
     pub client: ClientOptions,
+    /// Who brings the connections of others.
+    pub balancers: Arc<Balancers>,
     /// Silence before keep-alive probes are sent to a client.
     pub tcp_keepalive: Duration,
 }
@@ -40,6 +42,7 @@ pub(super) struct Shared<S> {
     pub(super) service: Arc<S>,
     pub(super) client: Arc<ClientOptions>,
     pub(super) drain: Drain,
+    pub(super) balancers: Arc<Balancers>,
     pub(super) tcp_keepalive: Duration,
     /// Whether connections have the options of their socket from the listening one.
     pub(super) is_prepared: bool,
@@ -51,6 +54,7 @@ impl<S: Service> Shared<S> {
             service,
             client: Arc::new(options.client.clone()),
             drain,
+            balancers: Arc::clone(&options.balancers),
             tcp_keepalive: options.tcp_keepalive,
             is_prepared: false,
         }
@@ -63,23 +67,31 @@ enum End {
     Refused(RefusedHead),
     /// The last request was one of HTTP/1.0, and its response was cut.
     CutUnframed,
+    /// There is no tunnel for one who speaks SOCKS5.
+    Socks,
 }
 
 /// A client that has just connected is about to send its first request; it cannot know that the server drains, and it
 /// takes the request for lost when it is turned away.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A client that speaks SOCKS5 and is told no is closed within this time (RFC 1928 section 6).
+const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves `stream` until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(
-    stream: Stream,
-    peer: SocketAddr,
-    shared: Arc<Shared<S>>,
-) -> Option<Tunnel> {
+pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Shared<S>>) -> Option<Tunnel> {
     let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
         let head = match next(&mut client, spare_until.take()).await {
             Next::Head(head) => head,
+            Next::Socks(started) => {
+                // Boxed, as below.
+                match Box::pin(shared.service.serve_socks(&mut client, started)).await {
+                    After::Takeover(takeover) => break End::After(After::Takeover(takeover)),
+                    _ => break End::Socks,
+                }
+            }
             Next::Refused(refused) => break End::Refused(refused),
             Next::Closed => break End::After(After::Close),
         };
@@ -115,6 +127,7 @@ async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
             }
         }
         End::After(After::Close | After::KeepAlive) => close(client, patience).await,
+        End::Socks => linger::close(client.into_parts().0, patience.min(SOCKS_PATIENCE)).await,
         End::After(After::Linger) => linger::close(client.into_parts().0, patience).await,
         // The end of the stream would be the end of the message: only a reset says that it is not. And what a client does
         // not take is not kept for it in the kernel.

@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     client::{Client, RefusedHead},
@@ -56,6 +57,20 @@ pub trait Service: Send + Sync + 'static {
     /// What is full.
     fn admit(&self, peer: SocketAddr) -> Result<Self::Ticket, Self::Crowd>;
 
+    /// As [`Service::admit`], for a connection of which it is not known yet whose it is.
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn admit_unnamed(&self) -> Result<Self::Ticket, Self::Crowd>;
+
+    /// It is known now: whether `client` may have it.
+    ///
+    /// # Errors
+    ///
+    /// What is full.
+    fn name(&self, ticket: &mut Self::Ticket, client: SocketAddr) -> Result<(), Self::Crowd>;
+
     /// The answer to a client that was not admitted: a complete message, written as it is.
     fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr) -> Bytes;
 
@@ -64,6 +79,14 @@ pub trait Service: Send + Sync + 'static {
         &'a self,
         head: &'a RequestHead,
         client: &'a mut Client,
+    ) -> impl Future<Output = After> + Send + 'a;
+
+    /// Serves a client that speaks SOCKS5 instead, whose first byte was there at `started`. Whatever comes of it, no request
+    /// follows.
+    fn serve_socks<'a>(
+        &'a self,
+        client: &'a mut Client,
+        started: Instant,
     ) -> impl Future<Output = After> + Send + 'a;
 
     /// Answers what never became a request: a complete message, after which the connection is closed. Nothing for a

@@ -14,7 +14,7 @@ use crate::{
     },
     policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
-    server::{ClientOptions, ConnectionOptions},
+    server::{Balancers, ClientOptions, ConnectionOptions},
     shared_memory::Seat,
     telemetry::{access_log::AccessLog, names::tally},
     upstream::{Groups, PoolLimits},
@@ -199,7 +199,9 @@ pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
             client_header: settings.timeouts.client_header,
             client_idle: settings.timeouts.client_idle,
             body_idle: settings.timeouts.body_idle,
+            socks5: settings.listen.socks5,
         },
+        balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
     }
 }

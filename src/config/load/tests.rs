@@ -114,8 +114,8 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     for (text, key) in [
-        ("listen: { proxy_protocol: [loopback] }", "listen.proxy_protocol"),
         ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
+        ("tls: { cert_path: a.pem }", "tls.cert_path"),
     ] {
         let all = problems(text, &[]);
         assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");

@@ -35,6 +35,14 @@ impl Service for Fragile {
         Ok(Ticket(Arc::clone(&self.connections)))
     }
 
+    fn admit_unnamed(&self) -> Result<Ticket, ()> {
+        self.admit(SocketAddr::from(([0; 4], 0)))
+    }
+
+    fn name(&self, _: &mut Ticket, _: SocketAddr) -> Result<(), ()> {
+        Ok(())
+    }
+
     fn crowded(&self, (): (), _: SocketAddr) -> Bytes {
         Bytes::new()
     }
@@ -48,6 +56,10 @@ impl Service for Fragile {
             Ok(()) => After::KeepAlive,
             Err(_) => After::Broken,
         }
+    }
+
+    async fn serve_socks(&self, _: &mut Client, _: Instant) -> After {
+        After::Cut
     }
 
     fn refuse(&self, _: &mut Client, _: &RefusedHead) -> Bytes {
@@ -74,7 +86,9 @@ async fn a_panic_takes_nobody_else_down() {
             client_header: Duration::from_secs(10),
             client_idle: Duration::from_secs(10),
             body_idle: Duration::from_secs(10),
+            socks5: false,
         },
+        balancers: Arc::default(),
         tcp_keepalive: Duration::from_secs(30),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
