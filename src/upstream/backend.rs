@@ -175,10 +175,12 @@ impl Backend {
         if words.failing.load(Ordering::Relaxed) > 0 {
             words.failing.store(0, Ordering::Relaxed);
         }
+        let known = words.requests.load(Ordering::Relaxed).max(1) as f64;
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let _ = words.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let (at, before) = ((word >> 32) as u32, word as u32);
-            let kept = if before == 0 { 0.0 } else { fade(now, at) };
+            // The first ones are averaged: what the very first took, with all that is new then, would last for long.
+            let kept = if before == 0 { 0.0 } else { fade(now, at).min(1.0 - 1.0 / known) };
             let average = f64::from(before) * kept + f64::from(micros) * (1.0 - kept);
             Some(u64::from(now as u32) << 32 | u64::from((average as u32).max(1)))
         });

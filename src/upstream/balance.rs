@@ -1,9 +1,9 @@
 //! Which server gets a request. Pure but for the turn that [`Rotation`] remembers.
 //!
-//! Must not know whether a server is well: who is not is no candidate. What has to do with load is a matter of shares: so many
-//! requests in flight for so much weight. A server is preferred to the one whose turn it is only when it would have no more to do
-//! for its weight afterwards than that one has now, so that as long as all is well requests are spread by weight, and what is slow
-//! gets fewer.
+//! Must not know whether a server is well: who is not is no candidate. What has to do with load is a matter of shares: of all
+//! requests in flight, each server's share is that of its weight. One is preferred to the one whose turn it is only when that one
+//! has a whole request more of its share than it: so as long as all is well requests are spread by weight, however few they are,
+//! and what is slow gets fewer.
 
 use std::{
     net::IpAddr,
@@ -12,6 +12,12 @@ use std::{
 
 use super::lot;
 use crate::{config::settings::Balance, net::authority::Host};
+
+/// So many whole rounds can a server be owed, or owe.
+const MOST_CREDIT: i64 = 4;
+
+/// Latencies that differ by less, in microseconds, say nothing of servers.
+const NOISE: u32 = 5_000;
 
 /// A server that may get the request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,19 +53,25 @@ impl Rotation {
         Self(Mutex::new(vec![0; servers].into()))
     }
 
-    /// The place among `candidates` of the one whose turn it is.
-    fn next(&self, candidates: &[Candidate]) -> Option<usize> {
+    /// The place among `candidates` of the one that gets it: the one whose turn it is, unless `choose`, who is told how much
+    /// each has to its credit as well, says another. Who gets it pays.
+    fn take(
+        &self,
+        candidates: &[Candidate],
+        choose: impl FnOnce(usize, &dyn Fn(usize) -> i64) -> usize,
+    ) -> Option<usize> {
         let mut credits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut best, mut all) = (None, 0);
+        let all: i64 = candidates.iter().map(|candidate| i64::from(candidate.weight)).sum();
+        let mut turn = None;
         for (at, candidate) in candidates.iter().enumerate() {
             let credit = &mut credits[candidate.index];
-            *credit += i64::from(candidate.weight);
-            all += i64::from(candidate.weight);
-            if best.is_none_or(|(_, most)| *credit > most) {
-                best = Some((at, *credit));
+            // Who is passed over for long is not owed all of it.
+            *credit = (*credit + i64::from(candidate.weight)).clamp(-MOST_CREDIT * all, MOST_CREDIT * all);
+            if turn.is_none_or(|(_, most)| *credit > most) {
+                turn = Some((at, *credit));
             }
         }
-        let (at, _) = best?;
+        let at = choose(turn?.0, &|at: usize| credits[candidates[at].index]);
         credits[candidates[at].index] -= all;
         Some(at)
     }
@@ -74,13 +86,15 @@ pub(super) fn choose(
     draw: impl Fn() -> u64,
 ) -> Option<usize> {
     let at = match balance {
-        Balance::RoundRobin => rotation.next(candidates)?,
+        Balance::RoundRobin => rotation.take(candidates, |turn, _| turn)?,
         Balance::Random => by_lot(candidates, None, draw())?,
-        Balance::LeastConnections => least(candidates, rotation.next(candidates)?),
+        Balance::LeastConnections => {
+            rotation.take(candidates, |turn, credit| least(candidates, turn, credit))?
+        }
         Balance::PowerOfTwo => {
             let first = by_lot(candidates, None, draw())?;
             match by_lot(candidates, Some(first), draw()) {
-                Some(second) => better(candidates, first, second),
+                Some(second) => better(candidates, first, second, draw()),
                 None => first,
             }
         }
@@ -105,32 +119,68 @@ fn by_lot(candidates: &[Candidate], except: Option<usize>, lot: u64) -> Option<u
     })
 }
 
-/// The least loaded one, unless the one whose turn it is does as well.
-fn least(candidates: &[Candidate], turn: usize) -> usize {
-    let load = |one: &Candidate, other: &Candidate| u64::from(one.in_flight) * u64::from(other.weight);
-    let by_load = |a: &usize, b: &usize| {
-        let (a, b) = (&candidates[*a], &candidates[*b]);
-        load(a, b).cmp(&load(b, a))
-    };
-    let best = (0..candidates.len()).min_by(by_load).unwrap_or(turn);
-    if is_less_loaded(&candidates[best], &candidates[turn]) { best } else { turn }
+/// How requests in flight are shared.
+struct Shares {
+    weights: i64,
+    in_flight: i64,
 }
 
-/// Of two, the first unless the second has less to do, or has as much to do and is twice as fast.
-fn better(candidates: &[Candidate], first: usize, second: usize) -> usize {
-    let (one, other) = (&candidates[first], &candidates[second]);
-    if is_less_loaded(other, one) {
-        return second;
+impl Shares {
+    fn of(candidates: &[Candidate]) -> Self {
+        let sum =
+            |of: fn(&Candidate) -> u32| candidates.iter().map(|candidate| i64::from(of(candidate))).sum();
+        Self { weights: sum(|candidate| candidate.weight), in_flight: sum(|candidate| candidate.in_flight) }
     }
-    let knows_both = one.latency > 0 && other.latency > 0;
-    let is_faster = knows_both && u64::from(other.latency) * 2 < u64::from(one.latency);
-    if is_faster && !is_less_loaded(one, other) { second } else { first }
+
+    /// How much more than its share a server has, in requests times all weights.
+    fn excess(&self, of: &Candidate) -> i64 {
+        i64::from(of.in_flight) * self.weights - self.in_flight * i64::from(of.weight)
+    }
+
+    /// How many whole requests less of its share `other` has than `one`.
+    fn gain(&self, one: &Candidate, other: &Candidate) -> i64 {
+        (self.excess(one) - self.excess(other)).div_euclid(self.weights.max(1))
+    }
 }
 
-/// Whether `other`, with one request more, would have no more to do for its weight than `one` has now.
-fn is_less_loaded(other: &Candidate, one: &Candidate) -> bool {
-    (u64::from(other.in_flight) + 1) * u64::from(one.weight)
-        <= u64::from(one.in_flight) * u64::from(other.weight)
+/// The least loaded one, unless the one whose turn it is does as well. Of those that do as well as each other, the one that is
+/// owed the most.
+fn least(candidates: &[Candidate], turn: usize, credit: &dyn Fn(usize) -> i64) -> usize {
+    let shares = Shares::of(candidates);
+    // Shares of unequal servers are no whole numbers: one request more or less says nothing then.
+    let enough =
+        if candidates.iter().all(|candidate| candidate.weight == candidates[turn].weight) { 1 } else { 2 };
+    let better = |at: &usize| shares.gain(&candidates[turn], &candidates[*at]) >= enough;
+    let better = (0..candidates.len()).filter(better);
+    better.min_by_key(|at| (shares.excess(&candidates[*at]), -credit(*at))).unwrap_or(turn)
+}
+
+/// Of two, the first unless the second has less to do; or, where one is twice as fast as the other, the one that would be done
+/// first with what it has.
+fn better(candidates: &[Candidate], first: usize, second: usize, lot: u64) -> usize {
+    let (one, other) = (&candidates[first], &candidates[second]);
+    let (slow, fast) = (one.latency.max(other.latency), one.latency.min(other.latency));
+    let is_better = if fast > 0 && slow / 2 > fast && slow - fast >= NOISE {
+        let wait = |of: &Candidate, beside: &Candidate| {
+            (u128::from(of.in_flight) + 1) * u128::from(of.latency) * u128::from(beside.weight)
+        };
+        wait(other, one) < wait(one, other)
+    } else {
+        let shares = Shares::of(candidates);
+        // A light server is the second more often than the first. That it differs by no more than what comes and goes is not to
+        // make it get more than its share: then it is taken as often as the other way round.
+        let (not_first, not_second) =
+            (shares.weights - i64::from(one.weight), shares.weights - i64::from(other.weight));
+        match shares.gain(one, other) {
+            ..1 => false,
+            1 => {
+                (u128::from(lot) * not_second.unsigned_abs() as u128) >> 64
+                    < u128::from(not_first.unsigned_abs())
+            }
+            2.. => true,
+        }
+    };
+    if is_better { second } else { first }
 }
 
 /// Weighted rendezvous: each key has its own order of the servers, in which nobody moves when another one goes.

@@ -160,7 +160,7 @@ fn four_workers_spread_requests_by_weight() {
 
 #[test]
 fn a_slow_server_gets_little() {
-    let time = |factor| Duration::from_millis(4) * factor;
+    let time = |factor| Duration::from_millis(10) * factor;
     let servers = [1, 1, 1, 10].map(|factor| Backend::start(time(factor)));
     let all: Vec<_> = servers.iter().collect();
     let groups = ["p2c", "least_connections"]
@@ -330,7 +330,7 @@ fn the_dead_are_answered_for_at_once(mode: Mode) {
             .exchange("CONNECT g.test:443 HTTP/1.1\r\nHost: g.test:443\r\n\r\n")
             .expect_error(503, "destination_unavailable");
     }
-    assert!(proxy.log_line("upstream backend changed").contains("state=\"ejected\""), "{}", proxy.log());
+    assert!(proxy.log_line("upstream backend changed").contains("state=ejected"), "{}", proxy.log());
 }
 
 /// Nothing comes back from servers that take no connection: after the first looks, nobody waits for that any more.
@@ -345,7 +345,7 @@ fn who_never_answers_is_found_down(mode: Mode) {
     let began = Instant::now();
     proxy.exchange(get("g.test")).expect_error(503, "destination_unavailable");
     assert!(began.elapsed() < Duration::from_secs(4), "deadlines do not add up: {:?}", began.elapsed());
-    eventually("both are down", || Some(()).filter(|()| proxy.log_lines("state=\"down\"").len() == 2));
+    eventually("both are down", || Some(()).filter(|()| proxy.log_lines("state=down").len() == 2));
     let began = Instant::now();
     proxy.exchange(get("g.test")).expect_error(503, "destination_unavailable");
     assert!(began.elapsed() < Duration::from_secs(1), "after {:?}", began.elapsed());
@@ -403,6 +403,8 @@ fn a_request_that_may_have_been_seen_is_not_sent_twice(mode: Mode) {
     let mut failed = 0;
     for _ in 0..4 {
         proxy.exchange(get("g.test")).expect_ok("ok");
+    }
+    for _ in 0..4 {
         let post =
             proxy.exchange("POST http://g.test/ HTTP/1.1\r\nHost: g.test\r\nContent-Length: 2\r\n\r\nhi");
         if post.status() != 200 {

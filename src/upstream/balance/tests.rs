@@ -89,9 +89,14 @@ fn what_is_slow_gets_little() {
 
 #[test]
 fn the_less_loaded_is_taken() {
-    let mut all = candidates(&[1, 1, 2]);
     let rotation = Rotation::new(3);
-    for (in_flight, expected) in [([3, 2, 6], 1), ([3, 3, 5], 2), ([0, 1, 2], 0)] {
+    for (weights, in_flight, expected) in [
+        ([1, 1, 1], [3, 2, 6], 1),
+        ([1, 1, 2], [5, 3, 3], 2),
+        ([1, 1, 2], [0, 3, 5], 0),
+        ([1, 1, 1], [0, 1, 1], 0),
+    ] {
+        let mut all = candidates(&weights);
         for (candidate, count) in all.iter_mut().zip(in_flight) {
             candidate.in_flight = count;
         }
