@@ -143,7 +143,8 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     })?;
     #[cfg(not(unix))]
     let inherited = None::<()>;
-    let loaded = config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+    let mut loaded =
+        config::load(&sources).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
     if let Command::Explain(explanation) = command {
         let memory = explain::memory(&loaded.settings);
         return explain::run(explanation, &loaded, memory);
@@ -162,6 +163,7 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
         #[cfg(not(unix))]
         let _ = handover;
         config::examine(&loaded).map_err(|problems| Failure::new(code::CONFIGURATION, problems))?;
+        loaded.notices.extend(config::outlook(&loaded).1);
         #[cfg(unix)]
         match ground::identity(&loaded.settings) {
             // Whether it may be assumed is for the one to find out who starts the instance.
@@ -176,6 +178,9 @@ fn obey(invocation: &Invocation) -> Result<u8, Failure> {
             .map(|()| code::OK)
             .map_err(|error| Failure::new(code::FAILURE, error));
     }
+    // A service that begins with a certificate that has expired is of more use than none.
+    let (problems, notices) = config::outlook(&loaded);
+    loaded.notices.extend(problems.0.iter().map(ToString::to_string).chain(notices));
     start(loaded, &sources, inherited)
 }
 
@@ -220,14 +225,25 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
     }
     #[cfg(unix)]
     let mut listeners = ground.inherited;
+    #[cfg(unix)]
+    let own = listeners.is_empty();
+    #[cfg(not(unix))]
+    let own = true;
     #[cfg(not(unix))]
     let mut listeners = Vec::new();
-    if listeners.is_empty() {
+    if own {
         let backlog = settings.listen.backlog.get();
-        for address in &settings.listen_addr {
+        for address in settings.listen_addr.iter().chain(&settings.tls.listen_addr) {
             listeners.append(&mut listen(*address, 1, backlog)?);
         }
     }
+    let addresses = listeners.iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
+    let addresses = addresses.map_err(|error| Failure::new(code::FAILURE, error))?;
+    let tls = if own {
+        addresses[settings.listen_addr.len()..].to_vec()
+    } else {
+        addresses.into_iter().filter(|address| settings.tls.listen_addr.contains(address)).collect()
+    };
     let doors = Doors {
         network: network::network(&loaded)?,
         #[cfg(unix)]
@@ -238,6 +254,7 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
     let alone = worker::Alone {
         loaded,
         listeners,
+        tls,
         diagnostics,
         doors,
         #[cfg(unix)]
@@ -251,8 +268,9 @@ fn start(loaded: Loaded, sources: &Sources, inherited: Inherited) -> Result<u8, 
 
 /// Loads the configuration again. What could not be written to is noticed before anything is changed.
 fn reload(sources: &Sources) -> Result<Loaded, Problems> {
-    let loaded = config::load(sources)?;
+    let mut loaded = config::load(sources)?;
     config::examine(&loaded)?;
+    loaded.notices.extend(config::outlook(&loaded).1);
     Ok(loaded)
 }
 
@@ -361,8 +379,8 @@ mod assigned {
         if listeners.len() != assignment.sockets {
             return Err(broken(&"there are fewer sockets with it than it says"));
         }
-        let addresses = assignment.listeners;
-        let assigned = worker::Assigned { index, loaded, addresses, listeners, seat, channel };
+        let (addresses, tls) = (assignment.listeners, assignment.tls);
+        let assigned = worker::Assigned { index, loaded, addresses, tls, listeners, seat, channel };
         worker::run_assigned(assigned, diagnostics, load)?;
         Ok(code::OK)
     }

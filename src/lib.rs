@@ -32,6 +32,7 @@
 //! | allowed, and by which rule / not | `Permit` / `Refusal` |
 //! | which addresses may be reached | `Reach` |
 //! | connections kept / one borrowed | `Pool` / `Lease` |
+//! | the way out, and what holds on it | `Route` |
 //! | whose fault | `Blame` |
 
 pub mod admin;

@@ -106,6 +106,7 @@ pub(crate) fn send_on(
         method: b"GET",
         target: b"/assets/app.js?v=3f2a",
         origin,
+        default_port: 80,
         received: facts.version,
         framing: facts.framing,
         via: Some(pseudonym),

@@ -92,7 +92,7 @@ async fn look<B>(request: &Request<B>, desk: &Desk) -> Response<Text> {
             response(StatusCode::OK, "application/json", json)
         }
         "/proxy.pac" => {
-            let script = pac::script(&status.listeners, host(request).as_deref());
+            let script = pac::script(&status.listeners, &status.tls_listeners, host(request).as_deref());
             response(StatusCode::OK, pac::CONTENT_TYPE, script.into_bytes())
         }
         _ if status.stopping => stopping(),

@@ -9,15 +9,16 @@ use std::{fmt::Write as _, net::SocketAddr};
 /// The media type.
 pub(super) const CONTENT_TYPE: &str = "application/x-ns-proxy-autoconfig";
 
-/// The script. `asked` is what the client has called this host, in a form that needs no escapes.
-pub(super) fn script(listeners: &[SocketAddr], asked: Option<&str>) -> String {
+/// The script, with the listeners that `tls` names among `listeners` behind the others. `asked` is what the client has called this host, in a form that needs no escapes.
+pub(super) fn script(listeners: &[SocketAddr], tls: &[SocketAddr], asked: Option<&str>) -> String {
     let mut proxies = String::new();
     for listener in listeners {
+        let kind = if tls.contains(listener) { "HTTPS" } else { "PROXY" };
         let separator = if proxies.is_empty() { "" } else { "; " };
         let _ = match asked.filter(|_| listener.ip().is_unspecified()) {
             // The client knows this host by that.
-            Some(host) => write!(proxies, "{separator}PROXY {host}:{}", listener.port()),
-            None => write!(proxies, "{separator}PROXY {listener}"),
+            Some(host) => write!(proxies, "{separator}{kind} {host}:{}", listener.port()),
+            None => write!(proxies, "{separator}{kind} {listener}"),
         };
     }
     format!(
@@ -42,9 +43,11 @@ mod tests {
     #[test]
     fn listeners_are_named_as_the_client_knows_them() {
         let listeners = ["0.0.0.0:8080".parse().unwrap(), "[::1]:3128".parse().unwrap()];
-        let named = script(&listeners, Some("proxy.example.com"));
+        let named = script(&listeners, &[], Some("proxy.example.com"));
         assert!(named.contains(r#"return "PROXY proxy.example.com:8080; PROXY [::1]:3128";"#), "{named}");
-        assert!(script(&listeners[1..], Some("x")).contains(r#"return "PROXY [::1]:3128";"#));
+        assert!(script(&listeners[1..], &[], Some("x")).contains(r#"return "PROXY [::1]:3128";"#));
+        let named = script(&listeners, &listeners[1..], Some("x"));
+        assert!(named.contains(r#"return "PROXY x:8080; HTTPS [::1]:3128";"#), "{named}");
         assert_eq!(named.matches('{').count(), named.matches('}').count());
     }
 }

@@ -26,6 +26,9 @@ pub struct Status {
     pub generation: u64,
     /// Where clients connect.
     pub listeners: Vec<SocketAddr>,
+    /// Those of them where they speak TLS.
+    #[serde(default)]
+    pub tls_listeners: Vec<SocketAddr>,
     /// At least one worker is ready and nothing is stopping.
     pub ready: bool,
     /// The end has begun.

@@ -6,7 +6,7 @@
 use super::settings::{
     AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
     ListenSettings, LoggingSettings, RateLimitSettings, RuntimeSettings, Settings, SupervisionSettings,
-    TimeoutsSettings, UpstreamSettings,
+    TimeoutsSettings, TlsSettings, UpstreamSettings, UpstreamTlsSettings,
 };
 
 /// What it takes for all that differs between two configurations.
@@ -97,6 +97,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         limits,
         timeouts,
         upstream,
+        upstream_tls,
         dns,
         forwarding,
         access,
@@ -104,6 +105,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         upstreams,
         routes,
         default_route,
+        tls,
         logging,
         access_log,
         admin,
@@ -181,6 +183,13 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "upstream",
         UpstreamSettings { max_idle_per_host, max_idle, idle_timeout, tcp_keepalive, bind_addr }
     );
+    section!(
+        keys,
+        upstream_tls,
+        &new.upstream_tls,
+        "upstream.tls",
+        UpstreamTlsSettings { system_roots, ca_path, client_cert_path, client_key_path, min_version }
+    );
     section!(keys, dns, &new.dns, "dns", DnsSettings { servers, cache_size, negative_ttl, prefer });
     section!(
         keys,
@@ -206,6 +215,21 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
     if *default_route != new.default_route {
         keys.push("default_route");
     }
+    section!(
+        keys,
+        tls,
+        &new.tls,
+        "tls",
+        TlsSettings {
+            listen_addr,
+            cert_path,
+            key_path,
+            client_ca_path,
+            min_version,
+            handshake_timeout,
+            max_handshakes,
+        }
+    );
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(
         keys,

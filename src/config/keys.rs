@@ -1,4 +1,4 @@
-//! Every key there is, and the parts that are not built yet.
+//! Every key there is.
 
 /// All keys, in the order of the manual.
 pub(super) const KEYS: &[&str] = &[
@@ -40,6 +40,11 @@ pub(super) const KEYS: &[&str] = &[
     "upstream.idle_timeout",
     "upstream.tcp_keepalive",
     "upstream.bind_addr",
+    "upstream.tls.system_roots",
+    "upstream.tls.ca_path",
+    "upstream.tls.client_cert_path",
+    "upstream.tls.client_key_path",
+    "upstream.tls.min_version",
     "dns.servers",
     "dns.cache_size",
     "dns.negative_ttl",
@@ -66,6 +71,8 @@ pub(super) const KEYS: &[&str] = &[
     "tls.key_path",
     "tls.client_ca_path",
     "tls.min_version",
+    "tls.handshake_timeout",
+    "tls.max_handshakes",
     "logging.console",
     "logging.file",
     "logging.format",
@@ -77,16 +84,6 @@ pub(super) const KEYS: &[&str] = &[
     "admin.listen_addr",
     "admin.host_names",
     "admin.socket_path",
-];
-
-/// Keys of parts that are not built yet, with the one value that is accepted: the default, as it is written. Whoever
-/// builds a part takes its lines away.
-pub(super) const UNBUILT: &[(&str, &str)] = &[
-    ("tls.listen_addr", "null"),
-    ("tls.cert_path", "null"),
-    ("tls.key_path", "null"),
-    ("tls.client_ca_path", "null"),
-    ("tls.min_version", "1.2"),
 ];
 
 /// Variables with a short name.

@@ -215,7 +215,7 @@ mod tests {
     fn users_are_asked_for_only_where_they_log_in() {
         for limit in ["key: user, rate: 1/s", "key: host, rate: 1/s, match: { users: ann }"] {
             let all = loaded(&format!("rate_limit: {{ limits: [{{ name: a, {limit} }}] }}\n")).unwrap_err();
-            assert!(all.contains("\"a\" asks for users, and access.users_file is null"), "{all}");
+            assert!(all.contains("\"a\" asks for users, and access.users_file is null, and so is"), "{all}");
         }
     }
 

@@ -11,9 +11,7 @@ use std::{
 use http::HeaderName;
 
 use super::{
-    access,
-    keys::UNBUILT,
-    listen, rate_limit,
+    access, listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
     routes,
     settings::{
@@ -22,6 +20,7 @@ use super::{
         Mode, QueryLogging, RouteSettings, RuntimeSettings, Settings, SupervisionSettings, TimeoutsSettings,
         UpstreamSettings, Via,
     },
+    tls,
     tree::{Kind, Value},
     upstreams,
 };
@@ -42,7 +41,6 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
-    unbuilt(reader);
     let upstreams = upstreams::read(reader);
     let ways = routes::ways(&upstreams);
     let settings = Settings {
@@ -56,6 +54,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         limits: limits(reader),
         timeouts: timeouts(reader),
         upstream: upstream(reader),
+        upstream_tls: tls::read_upstream(reader),
         dns: dns(reader),
         forwarding: forwarding(reader),
         access: access::read(reader),
@@ -63,39 +62,13 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         routes: routes::read(reader, &ways),
         default_route: routes::default(reader, &ways),
         upstreams,
+        tls: tls::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),
     };
     contradictions(reader, &settings);
     settings
-}
-
-/// What is not built yet is refused by name, never silently accepted.
-fn unbuilt(reader: &mut Reader<'_>) {
-    for (key, default) in UNBUILT {
-        let accepted = |value: &Value| match &value.kind {
-            Kind::Null => *default == "null",
-            Kind::List(members) => members.is_empty() && *default == "[]",
-            Kind::Float(value) => default.parse() == Ok(*value),
-            Kind::Int(value) => default.parse::<f64>() == Ok(*value as f64),
-            Kind::Bool(value) => *default == value.to_string(),
-            Kind::Text(text) => default == text,
-            Kind::Map(_) => false,
-        };
-        reader.read(
-            key,
-            (),
-            |()| (*default).to_owned(),
-            |value| {
-                if accepted(value) {
-                    Ok(())
-                } else {
-                    Err(format!("not supported yet: only {default} is accepted"))
-                }
-            },
-        );
-    }
 }
 
 fn log_level(reader: &mut Reader<'_>) -> String {
@@ -453,7 +426,16 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
     if settings.group.is_some() && settings.user.is_none() {
         reader.problem("group", "is set without user; both or neither is accepted, or user alone");
     }
+    if let Some(twice) =
+        settings.tls.listen_addr.iter().find(|at| at.port() != 0 && settings.listen_addr.contains(at))
+    {
+        reader.contradiction(
+            ["tls.listen_addr", "listen_addr"],
+            format!("listen_addr and tls.listen_addr are both {twice}; two addresses are accepted"),
+        );
+    }
     if settings.access.users_file.is_none()
+        && settings.tls.client_ca_path.is_none()
         && !reader.problems.concern("access.users_file")
         && let Some(limit) = settings
             .rate_limit
@@ -462,7 +444,7 @@ fn contradictions(reader: &mut Reader<'_>, settings: &Settings) {
             .find(|limit| limit.key == LimitKey::User || !limit.conditions.users.is_empty())
     {
         let text = format!(
-            "{:?} asks for users, and access.users_file is null; both or neither is accepted",
+            "{:?} asks for users, and access.users_file is null, and so is tls.client_ca_path; one of them or no such limit is accepted",
             limit.name
         );
         reader.problem("rate_limit.limits", text);

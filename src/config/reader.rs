@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+pub(super) use super::show::{show_duration, show_size};
 use super::{
     files::{self, Files},
     problem::{Origin, Problems, masked},
@@ -462,29 +463,6 @@ fn split_unit(text: &str) -> (String, String) {
 pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
     let accepted = "an address and a port such as 127.0.0.1:8080 or [::1]:8080 is accepted";
     text(value).and_then(|text| text.parse().ok()).ok_or_else(|| accepted.to_owned())
-}
-
-/// A duration as the configuration writes it.
-pub fn show_duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    match millis {
-        0 => "0s".into(),
-        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
-        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
-        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
-        _ => format!("{millis}ms"),
-    }
-}
-
-/// A size as the configuration writes it.
-pub fn show_size(bytes: u64) -> String {
-    match bytes {
-        0 => "0".into(),
-        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
-        _ => bytes.to_string(),
-    }
 }
 
 /// A text as a YAML string. Passwords are not shown.

@@ -17,6 +17,7 @@ pub use super::{
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
     routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
+    tls::{TlsSettings, UpstreamTlsSettings},
     upstreams::{
         Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
         ServerScheme, ServerSettings,
@@ -48,6 +49,8 @@ pub struct Settings {
     pub timeouts: TimeoutsSettings,
     /// Section `upstream`.
     pub upstream: UpstreamSettings,
+    /// Section `upstream.tls`.
+    pub upstream_tls: UpstreamTlsSettings,
     /// Section `dns`.
     pub dns: DnsSettings,
     /// Section `forwarding`.
@@ -62,6 +65,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// `default_route`: the way out that no route takes.
     pub default_route: RouteVia,
+    /// Section `tls`.
+    pub tls: TlsSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.

@@ -10,6 +10,7 @@ use super::{
     load::Loaded,
     problem::{Origin, Problems},
     settings::AccessLogTarget,
+    tls,
 };
 
 /// Looks whether every file that is named can be used by whoever runs this.
@@ -23,7 +24,7 @@ pub fn examine(loaded: &Loaded) -> Result<(), Problems> {
         AccessLogTarget::File(path) => Some(path),
         AccessLogTarget::Off | AccessLogTarget::Stdout => None,
     };
-    let mut problems = Problems::default();
+    let (mut problems, _) = tls::outlook(loaded);
     for (key, path) in [("logging.file", settings.logging.file.as_ref()), ("access_log.file", access_log)] {
         let Some(path) = path else { continue };
         if let Err(why) = appendable(path) {

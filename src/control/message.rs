@@ -27,6 +27,9 @@ pub struct Assignment {
     pub seat: usize,
     /// Where the instance listens, ports resolved.
     pub listeners: Vec<SocketAddr>,
+    /// Those of them where clients speak TLS.
+    #[serde(default)]
+    pub tls: Vec<SocketAddr>,
     /// How many listening sockets come along, after the shared memory.
     pub sockets: usize,
     /// What an operator wants logged, where that is not what the configuration says.

@@ -63,7 +63,7 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
     );
     line(&mut text, "request", &format!("{} {target} from {client}{place}", request.method));
     let is_known = user(&mut text, asked.user.as_deref(), settings);
-    let own = OwnListeners::new(settings.listen_addr.clone());
+    let own = OwnListeners::new([&settings.listen_addr[..], &settings.tls.listen_addr].concat());
     let policy = Policy::new(&settings.access, Routes::new(settings), &own);
     let may_pass = rules(&mut text, &policy, &own, &facts) && is_known;
     for (index, said) in way::lines(settings, &policy, &facts).iter().enumerate() {
@@ -106,7 +106,12 @@ fn request(asked: &Explanation) -> Result<Request<'_>, String> {
 /// By a loopback address, or by one of those that are listened on.
 fn is_local(client: IpAddr, settings: &Settings) -> bool {
     let client = client.to_canonical();
-    client.is_loopback() || settings.listen_addr.iter().any(|address| address.ip().to_canonical() == client)
+    client.is_loopback()
+        || settings
+            .listen_addr
+            .iter()
+            .chain(&settings.tls.listen_addr)
+            .any(|address| address.ip().to_canonical() == client)
 }
 
 /// Whether it is known who it is, where that is asked for.

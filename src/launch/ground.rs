@@ -63,10 +63,10 @@ impl Ground {
             tracing::warn!("everything runs as root: set user to the name of one who has nothing else");
         }
         let taken: Vec<_> = self.inherited.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        for address in
-            settings.listen_addr.iter().filter(|address| !taken.is_empty() && !taken.contains(address))
-        {
-            tracing::warn!(%address, "listen_addr is not listened on: systemd has opened the sockets of this instance");
+        let asked = settings.listen_addr.iter().map(|address| ("listen_addr", address));
+        let asked = asked.chain(settings.tls.listen_addr.iter().map(|address| ("tls.listen_addr", address)));
+        for (key, address) in asked.filter(|(_, address)| !taken.is_empty() && !taken.contains(address)) {
+            tracing::warn!(%address, "{key} is not listened on: systemd has opened the sockets of this instance");
         }
     }
 }

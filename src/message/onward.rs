@@ -27,6 +27,8 @@ pub struct RequestOnward<'a> {
     pub target: &'a [u8],
     /// Where it goes: `Host`.
     pub origin: &'a Authority,
+    /// The port that `Host` need not say.
+    pub default_port: u16,
     /// The version that the client speaks.
     pub received: Version,
     /// The body that follows.
@@ -62,7 +64,7 @@ pub fn write_request<'a>(
     for part in [onward.method, b" ", onward.target, b" HTTP/1.1\r\nhost: "] {
         out.extend_from_slice(part);
     }
-    onward.origin.write_host(out, 80);
+    onward.origin.write_host(out, onward.default_port);
     out.extend_from_slice(b"\r\n");
     let is_taken = |name: &[u8]| onward.edits.is_some_and(|edits| edits.fields.takes(name));
     for field in fields.clone() {

@@ -65,6 +65,19 @@ impl Stream {
         }
     }
 
+    /// Whether it is TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Says that it ends, as far as that takes no waiting, where the end of the connection alone does not say so.
+    pub fn say_farewell(&mut self) {
+        if self.is_tls() {
+            let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
     /// Has the connection reset when it is closed, for what it carries is not complete, or nobody takes it.
     pub fn reset_on_close(&self) {
         let _ = self.socket().set_zero_linger();

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{account::Crowd, limiter::Limited, login::NotKnown};
 use crate::{
     message::head::HeadError,
-    net::{dial::DialError, resolve::ResolveError},
+    net::{dial::DialError, resolve::ResolveError, tls::TlsError},
     policy::{Refusal, RefusalKind, Route, RuleName},
     server::Fault,
     telemetry::names::ProxyErrorType,
@@ -35,6 +35,8 @@ pub(super) struct ProxyError {
     pub(super) details: Cow<'static, str>,
     /// The DNS answer code, for [`ProxyErrorType::DnsError`].
     pub(super) rcode: Option<&'static str>,
+    /// The alert, for [`ProxyErrorType::TlsAlertReceived`].
+    pub(super) alert: Option<u8>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
     /// Fields of the answer that belong to this failure alone.
@@ -48,7 +50,16 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { blame, status, kind, details: details.into(), rcode: None, rule: None, fields: Vec::new() }
+        Self {
+            blame,
+            status,
+            kind,
+            details: details.into(),
+            rcode: None,
+            alert: None,
+            rule: None,
+            fields: Vec::new(),
+        }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
@@ -73,15 +84,6 @@ impl ProxyError {
 
     pub(super) fn looped(details: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
-    }
-
-    pub(super) fn https_in_the_clear() -> Self {
-        Self::new(
-            Blame::Downstream,
-            StatusCode::NOT_IMPLEMENTED,
-            ProxyErrorType::HttpRequestError,
-            "https:// in a request target is not supported yet: use CONNECT",
-        )
     }
 
     /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
@@ -233,6 +235,7 @@ impl From<UpstreamError> for ProxyError {
         use ProxyErrorType as Kind;
         let (status, kind) = match &error {
             UpstreamError::Dial(dial) => return Self::from(dial),
+            UpstreamError::Tls(tls) => return Self::from(tls),
             UpstreamError::Terminated => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
             UpstreamError::Malformed => (StatusCode::BAD_GATEWAY, Kind::HttpProtocolError),
             UpstreamError::HeadTooLarge => (StatusCode::BAD_GATEWAY, Kind::HttpResponseHeaderSectionSize),
@@ -243,6 +246,21 @@ impl From<UpstreamError> for ProxyError {
             UpstreamError::UpgradeFailed => (StatusCode::BAD_GATEWAY, Kind::HttpUpgradeFailed),
         };
         Self::upstream(status, kind, error.to_string())
+    }
+}
+
+impl From<&TlsError> for ProxyError {
+    fn from(error: &TlsError) -> Self {
+        use ProxyErrorType as Kind;
+        let (kind, alert) = match error {
+            TlsError::Certificate(_) | TlsError::Name => (Kind::TlsCertificateError, None),
+            TlsError::Alert(alert) => (Kind::TlsAlertReceived, Some(*alert)),
+            TlsError::Setup(_) => (Kind::ProxyConfigurationError, None),
+            _ => (Kind::TlsProtocolError, None),
+        };
+        let mut answer = Self::upstream(StatusCode::BAD_GATEWAY, kind, error.to_string());
+        answer.alert = alert;
+        answer
     }
 }
 

@@ -11,6 +11,7 @@ mod through;
 use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use self::{
     answered::Answered,
@@ -20,7 +21,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     flow::Flow,
-    live::Live,
+    live::{self, Live},
     respond::{self, Form},
 };
 use crate::{
@@ -31,12 +32,14 @@ use crate::{
         hop_by_hop::{HopByHop, Upgrade},
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
+        target::Scheme,
     },
     net::authority::Authority,
     policy::Permit,
     server::{After, Client, RequestHead},
     upstream::{
         Connection, Pool, Turn, UpstreamError,
+        parent::Purpose,
         retry::{self, Attempt},
     },
 };
@@ -47,6 +50,7 @@ pub(super) struct Errand<'a> {
     pub(super) live: &'a Live,
     pub(super) head: &'a RequestHead,
     pub(super) origin: Arc<Authority>,
+    pub(super) scheme: Scheme,
     /// In origin-form, as the origin gets it.
     pub(super) path: Bytes,
     pub(super) max_forwards: Option<u32>,
@@ -71,7 +75,7 @@ fn prepare(
     errand: &Errand<'_>,
     client: IpAddr,
     exchange: &Exchange,
-    turn: Option<&Turn>,
+    turn: Option<(&Turn, Purpose)>,
 ) -> Result<(Flow, Option<Upgrade>), ProxyError> {
     let (head, live, route, id) = (errand.head, errand.live, &errand.permit.route, exchange.id());
     if live.name.pseudonym.has_signed(head.fields()) {
@@ -85,11 +89,13 @@ fn prepare(
     }
     let mut hop_by_hop = HopByHop::read(head.fields());
     let user = route.edits.as_ref().and_then(|_| exchange.user());
-    let url = turn.filter(|turn| turn.wants_whole_url()).map(|_| whole_url(errand));
+    let whole = turn.filter(|(turn, purpose)| turn.wants_whole_url(*purpose)).map(|(turn, _)| turn);
+    let url = whole.map(|_| whole_url(errand));
     let onward = RequestOnward {
         method: head.method.as_str().as_bytes(),
         target: url.as_deref().unwrap_or(&errand.path),
         origin: &errand.origin,
+        default_port: errand.scheme.default_port(),
         received: head.version,
         framing: head.framing,
         via: live.name.via(),
@@ -102,7 +108,7 @@ fn prepare(
     };
     let mut out = Vec::with_capacity(head.raw.len() + 128);
     let upgrade = onward::write_request(&mut out, &onward, &hop_by_hop, head.fields());
-    if let Some(authorization) = turn.and_then(Turn::authorization) {
+    if let Some(authorization) = whole.and_then(Turn::authorization) {
         onward::add_line(&mut out, b"proxy-authorization", authorization.as_bytes());
     }
     if let Some(edits) = route.edits.as_ref().filter(|_| head.framing == Framing::Chunked) {
@@ -130,7 +136,9 @@ async fn send<'a>(
     }
     let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, None)?;
     let request = request.paced(exchange.pace());
-    let pooled = errand.pool.take(&errand.origin, 0, |peer| errand.permit.reach.check(peer).is_ok());
+    let is_tls = errand.scheme == Scheme::Https;
+    let pooled =
+        errand.pool.take(&errand.origin, (0, is_tls), |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
@@ -169,9 +177,15 @@ async fn send<'a>(
 
 async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connection, ProxyError> {
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
-    let dialled = Box::pin(errand.live.dial(&errand.origin, &errand.permit)).await?;
+    let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
+    let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
+    let is_tls = errand.scheme == Scheme::Https;
+    if is_tls {
+        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, deadline)).await?;
+    }
     exchange.dialled(&dialled);
-    Ok(Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone()))
+    let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());
+    Ok(if is_tls { connection.verified_by(live.connector.clone()) } else { connection })
 }
 
 /// What a proxy is asked for (RFC 9112 section 3.2.2). The whole server is asked for without a path (section 3.2.4).

@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{
     error::ProxyError,
     limiter::{Limiter, Store},
@@ -17,6 +19,7 @@ use crate::{
     net::{
         authority::Authority,
         dial::{DialError, Dialer, Dialled},
+        tls::Connector,
     },
     policy::{self, Permit, Policy},
     upstream::{Group, Groups},
@@ -34,6 +37,8 @@ pub struct Live {
     pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
     pub(super) groups: Arc<Groups>,
+    /// How origins are reached with TLS.
+    pub(super) connector: Connector,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -54,6 +59,8 @@ pub struct Kept {
     pub store: Option<Arc<Store>>,
     /// The groups that routes lead to, with whose turn it is.
     pub groups: Arc<Groups>,
+    /// How origins are reached with TLS, with the sessions that can be resumed.
+    pub connector: Option<Connector>,
 }
 
 /// What is built by other rooms for a [`Live`].
@@ -69,6 +76,8 @@ pub struct LiveOptions {
     pub dialer: Dialer,
     /// The groups that routes lead to.
     pub groups: Arc<Groups>,
+    /// How they are reached with TLS.
+    pub connector: Connector,
     /// Who we say we are.
     pub pseudonym: Arc<Pseudonym>,
 }
@@ -95,6 +104,7 @@ impl Live {
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             groups: options.groups,
+            connector: options.connector,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,
@@ -141,6 +151,24 @@ impl Live {
             answer
         })
     }
+}
+
+/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
+/// `deadline`.
+pub(super) async fn encrypt(
+    live: &Live,
+    origin: &Authority,
+    dialled: Dialled,
+    deadline: Instant,
+) -> Result<Dialled, ProxyError> {
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
+    let connecting = live.connector.connect(stream, &origin.host);
+    let connected = match timeout_at(deadline, connecting).await {
+        Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
+        Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
+    };
+    Ok(Dialled { stream: connected.stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.

@@ -11,6 +11,7 @@ use http::{StatusCode, Version};
 use super::{date, error::ProxyError, exchange::Exchange};
 use crate::{
     message::{field::Name, framing::Framing},
+    net::tls::alert_name,
     server::{After, Client, RequestHead},
 };
 
@@ -145,6 +146,10 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     let _ = write!(text, "; error={}", error.kind.name());
     if let Some(rcode) = &error.rcode {
         push_string(&mut text, "rcode", rcode);
+    }
+    if let Some(alert) = error.alert {
+        let _ = write!(text, "; alert-id={alert}");
+        push_string(&mut text, "alert-message", alert_name(alert));
     }
     if let Some(rule) = &error.rule {
         push_string(&mut text, "details", rule.as_str());

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ use crate::{
     },
     net::authority::Authority,
     policy::{Facts, Permit, Refusal, Via},
-    server::{After, Client, Fault, RefusedHead, RequestHead, RequestTarget, Service},
+    server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
     upstream::{Pool, PoolLimits, health},
 };
 
@@ -60,7 +60,11 @@ impl Proxy {
     /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one.
     pub fn reload(&self, live: Live, limits: PoolLimits) {
         self.pool.set_limits(limits);
-        self.live.store(Arc::new(live));
+        let connector = live.connector.clone();
+        let old = self.live.swap(Arc::new(live));
+        if !old.connector.is(&connector) {
+            old.connector.retire();
+        }
         self.reloaded.notify_one();
     }
 
@@ -89,7 +93,7 @@ impl Proxy {
                 let seat = self.account.seat();
                 tokio::select! {
                     () = reloaded => {}
-                    () = health::watch(&live.groups, &live.dialer, seat) => {}
+                    () = health::watch(&live.groups, &live.dialer, &live.connector, seat) => {}
                 }
             } else {
                 // The state of a generation is not kept longer than it is in force.
@@ -120,6 +124,10 @@ impl Service for Proxy {
         self.account.name(ticket, client.ip())
     }
 
+    fn shaken(&self, how: Handshake) {
+        self.account.counters().handshakes[how as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn crowded(&self, crowd: Crowd, peer: SocketAddr) -> Bytes {
         let exchange = self.begin(&self.live.load(), peer, Instant::now());
         respond::message(exchange, &crowd.into())
@@ -133,7 +141,7 @@ impl Service for Proxy {
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
         // Whom it names, and where its path is to be found there.
-        let (origin, host, path_and_query) = match head.target.clone() {
+        let (origin, host, scheme, path_and_query) = match head.target.clone() {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -156,7 +164,7 @@ impl Service for Proxy {
             RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
                 Some((origin, host)) => {
                     exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
-                    (origin, host, path)
+                    (origin, host, Scheme::Http, path)
                 }
                 None => {
                     exchange.targets(None, None, path.clone());
@@ -175,10 +183,7 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                if scheme == Scheme::Https {
-                    return respond::failure(client, exchange, &ProxyError::https_in_the_clear(), form).await;
-                }
-                (Arc::clone(&authority), authority, path_and_query)
+                (Arc::clone(&authority), authority, scheme, path_and_query)
             }
         };
         let path = Some(&*path_and_query);
@@ -202,7 +207,8 @@ impl Service for Proxy {
             }
         };
         let path = target::origin_form(&head.method, path_and_query);
-        let errand = Errand { pool: &self.pool, live: &live, head, origin: host, path, max_forwards, permit };
+        let errand =
+            Errand { pool: &self.pool, live: &live, head, origin: host, scheme, path, max_forwards, permit };
         forward::forward(errand, client, exchange, form).await
     }
 
@@ -275,7 +281,10 @@ async fn decide(
     path: Option<&[u8]>,
     exchange: &mut Exchange,
 ) -> Result<Permit, ProxyError> {
-    if let Some(login) = &live.kept.login {
+    if let Some(user) = client.user() {
+        // Its certificate was asked for, and nobody else can have it.
+        exchange.identified(Arc::clone(user));
+    } else if let Some(login) = &live.kept.login {
         // Who is not served is not asked for a password either.
         admit(live, client)?;
         let values = head.values(Name::ProxyAuthorization);

@@ -91,16 +91,21 @@ async fn negotiate(
     until: Instant,
 ) -> Result<Request, Failed> {
     let offer = message(client, until, socks::greeting).await.map_err(Failed::silently)?;
-    if live.kept.login.is_some() {
+    // Whom a certificate names is known already.
+    let login = live.kept.login.as_ref().filter(|_| client.user().is_none());
+    if let Some(user) = client.user() {
+        exchange.identified(Arc::clone(user));
+    }
+    if login.is_some() {
         // Who is not served is not asked for a password either.
         admit(live, client)
             .map_err(|refusal| Failed::telling(Reply::NotAllowed, refusal.into()).unasked())?;
     }
-    let method = choose(offer, live);
+    let method = choose(offer, login.is_some(), live.reports_only);
     send(client, &socks::choice(method)).await?;
     let field = match method {
         socks::Method::Unacceptable => {
-            let error = match live.kept.login {
+            let error = match login {
                 Some(_) => ProxyError::not_known(NotKnown::Unknown, &live.challenge),
                 None => ProxyError::bad_request("no way to log in that the client offers is known"),
             };
@@ -116,7 +121,7 @@ async fn negotiate(
             .map_err(Failed::silently)?,
         ),
     };
-    if let Some(login) = &live.kept.login {
+    if let Some(login) = login {
         let values = field.iter().flatten().map(String::as_bytes);
         if let Err(error) = identify(login, live, values, client.peer().ip(), exchange).await {
             let told = field.is_some().then(|| socks::verdict(false).to_vec());
@@ -139,11 +144,10 @@ async fn negotiate(
 }
 
 /// Where nobody has to log in, what a client says of itself is not looked at.
-fn choose(offer: Offer, live: &Live) -> socks::Method {
-    let must_log_in = live.kept.login.is_some();
+fn choose(offer: Offer, must_log_in: bool, reports_only: bool) -> socks::Method {
     match offer {
         Offer { password: true, .. } if must_log_in => socks::Method::Password,
-        Offer { none: true, .. } if !must_log_in || live.reports_only => socks::Method::None,
+        Offer { none: true, .. } if !must_log_in || reports_only => socks::Method::None,
         Offer { password: true, .. } => socks::Method::Password,
         _ => socks::Method::Unacceptable,
     }

@@ -111,6 +111,20 @@ impl<'a> Through<'a> {
         Ok(())
     }
 
+    /// What it takes to connect to the next server, or through it.
+    pub(super) fn errand<'e>(&'e self, purpose: Purpose, lines: &'e [u8]) -> Errand<'e> {
+        Errand {
+            dialer: &self.live.dialer,
+            connector: &self.live.connector,
+            origin: self.origin,
+            purpose,
+            lines,
+            limits: self.live.response_limits,
+            within: self.choice.share_of(self.left),
+            seat: self.seat,
+        }
+    }
+
     /// Connects to the server, or through it.
     pub(super) async fn connect(
         &mut self,
@@ -120,16 +134,7 @@ impl<'a> Through<'a> {
         exchange: &mut Exchange,
     ) -> Result<Reached, Failure> {
         let began = Instant::now();
-        let errand = Errand {
-            dialer: &self.live.dialer,
-            origin: self.origin,
-            purpose,
-            lines,
-            limits: self.live.response_limits,
-            within: self.choice.share_of(self.left),
-            seat: self.seat,
-        };
-        let reached = turn.connect(errand).await;
+        let reached = turn.connect(self.errand(purpose, lines)).await;
         self.left = self.left.saturating_sub(began.elapsed());
         match reached {
             Ok(reached) => {
@@ -172,6 +177,7 @@ fn explain(group: &Group, error: &ParentError) -> ProxyError {
     use ProxyErrorType as Kind;
     let (status, kind) = match error {
         ParentError::Credentials => return bad_credentials(),
+        ParentError::OriginTls(error) => return ProxyError::from(error),
         ParentError::Refused(StatusCode::GATEWAY_TIMEOUT) | ParentError::RefusedBySocks(6) => {
             (StatusCode::GATEWAY_TIMEOUT, Kind::ConnectionTimeout)
         }

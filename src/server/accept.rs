@@ -12,12 +12,16 @@ use tokio::{
 
 use super::{
     client::Peer,
-    connection::{self, ConnectionOptions, Shared},
+    connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
     drain::{Drain, DrainGuard},
+    handshake,
     service::Service,
 };
-use crate::net::socket;
+use crate::net::{
+    socket,
+    tls::{Accepted, Protocol},
+};
 
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -80,10 +84,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     }
     let ticket = match shared.service.admit(peer) {
         Ok(ticket) => ticket,
-        Err(crowd) => {
-            turn_away(&stream, &shared.service.crowded(crowd, peer));
-            return;
-        }
+        Err(crowd) => return turn_away(&stream, crowd, peer, shared),
     };
     prepare(&stream, shared);
     let guard = shared.drain.guard();
@@ -96,10 +97,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
 fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Arc<Shared<S>>) {
     let mut ticket = match shared.service.admit_unnamed() {
         Ok(ticket) => ticket,
-        Err(crowd) => {
-            turn_away(&stream, &shared.service.crowded(crowd, balancer));
-            return;
-        }
+        Err(crowd) => return turn_away(&stream, crowd, balancer, shared),
     };
     prepare(&stream, shared);
     let guard = shared.drain.guard();
@@ -110,8 +108,7 @@ fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Ar
         let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
         let Some(address) = naming.await else { return };
         if let Err(crowd) = shared.service.name(&mut ticket, address) {
-            turn_away(&stream, &shared.service.crowded(crowd, address));
-            return;
+            return turn_away(&stream, crowd, address, &shared);
         }
         serve(stream, Peer { address, is_brought: true }, shared, ticket, guard).await;
     }));
@@ -132,7 +129,8 @@ async fn serve<S: Service>(
     ticket: S::Ticket,
     guard: DrainGuard,
 ) {
-    if let Some(tunnel) = connection::serve(stream.into(), peer, shared).await {
+    let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+    if let Some(tunnel) = connection::serve(arrived, shared).await {
         // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
         tokio::spawn(contain(async move {
             tunnel.await;
@@ -141,11 +139,26 @@ async fn serve<S: Service>(
     }
 }
 
-/// Answers a client for which there is no room, with what the socket takes at once.
-fn turn_away(stream: &TcpStream, answer: &[u8]) {
+/// A client that can speak, once it is encrypted where that is wanted; none when it is gone.
+async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) -> Option<Arrived> {
+    let Some(tls) = &shared.tls else {
+        return Some(Arrived { stream: stream.into(), peer, user: None, protocol: Protocol::Http1 });
+    };
+    // Boxed, so that who serves a client need not have the room for its handshake.
+    let shaking = Box::pin(handshake::shake_hands(stream, tls, |how| shared.service.shaken(how)));
+    let Accepted { stream, protocol, user, .. } = shaking.await?;
+    Some(Arrived { stream, peer, user, protocol })
+}
+
+/// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS understands no answer.
+fn turn_away<S: Service>(stream: &TcpStream, crowd: S::Crowd, peer: SocketAddr, shared: &Shared<S>) {
+    let answer = shared.service.crowded(crowd, peer);
+    if shared.tls.is_some() {
+        return;
+    }
     // What the client has sent is read, for an unread byte would turn the close into a reset that eats the answer.
     let mut scratch = [0; 4096];
-    let _ = socket2::SockRef::from(stream).send(answer);
+    let _ = socket2::SockRef::from(stream).send(&answer);
     let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
     let _ = stream.try_read(&mut scratch);
 }

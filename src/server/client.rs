@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{drain::Drain, head::RequestHead};
+use super::{connection::Arrived, drain::Drain, head::RequestHead};
 use crate::{
     message::{
         head::{self, HeadError, HeadLimits},
@@ -93,6 +93,7 @@ pub struct Client {
     stream: Stream,
     inbox: Inbox,
     peer: Peer,
+    user: Option<Arc<str>>,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -109,11 +110,12 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(stream: Stream, peer: Peer, options: Arc<ClientOptions>, drain: Drain) -> Self {
+    pub(super) fn new(arrived: Arrived, options: Arc<ClientOptions>, drain: Drain) -> Self {
         Self {
-            stream,
+            stream: arrived.stream,
             inbox: Inbox::new(),
-            peer,
+            peer: arrived.peer,
+            user: arrived.user,
             local: None,
             timer: Timer::default(),
             may_be_socks: options.socks5,
@@ -136,6 +138,12 @@ impl Client {
     #[must_use]
     pub fn is_brought(&self) -> bool {
         self.peer.is_brought
+    }
+
+    /// Whom the client's certificate names, where clients have to have one.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.user.as_ref()
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.

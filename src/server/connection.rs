@@ -20,10 +20,11 @@ use super::{
     balancer::Balancers,
     client::{Client, ClientOptions, Next, Peer, RefusedHead},
     drain::Drain,
+    handshake::TlsOptions,
     linger,
     service::{After, ClientIo, Service, Tunnel},
 };
-use crate::net::stream::Stream;
+use crate::net::{stream::Stream, tls::Protocol};
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -34,6 +35,19 @@ pub struct ConnectionOptions {
     pub balancers: Arc<Balancers>,
     /// Silence before keep-alive probes are sent to a client.
     pub tcp_keepalive: Duration,
+    /// How clients are encrypted; none = they are not.
+    pub tls: Option<TlsOptions>,
+}
+
+/// A client that is here and can speak.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// Whom its certificate names.
+    pub(super) user: Option<Arc<str>>,
+    /// What it wants to speak, as agreed on in the TLS handshake. Only HTTP/1.1 is offered there.
+    pub(super) protocol: Protocol,
 }
 
 /// What every connection of a server shares.
@@ -44,6 +58,7 @@ pub(super) struct Shared<S> {
     pub(super) drain: Drain,
     pub(super) balancers: Arc<Balancers>,
     pub(super) tcp_keepalive: Duration,
+    pub(super) tls: Option<TlsOptions>,
     /// Whether connections have the options of their socket from the listening one.
     pub(super) is_prepared: bool,
 }
@@ -56,6 +71,7 @@ impl<S: Service> Shared<S> {
             drain,
             balancers: Arc::clone(&options.balancers),
             tcp_keepalive: options.tcp_keepalive,
+            tls: options.tls.clone(),
             is_prepared: false,
         }
     }
@@ -78,9 +94,10 @@ pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// A client that speaks SOCKS5 and is told no is closed within this time (RFC 1928 section 6).
 const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves `stream` until it is closed, or goes on as a tunnel.
-pub(super) async fn serve<S: Service>(stream: Stream, peer: Peer, shared: Arc<Shared<S>>) -> Option<Tunnel> {
-    let mut client = Client::new(stream, peer, Arc::clone(&shared.client), shared.drain.clone());
+/// Serves a client until it is closed, or goes on as a tunnel.
+pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
+    debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
+    let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
         let head = match next(&mut client, spare_until.take()).await {
@@ -166,7 +183,8 @@ async fn close(client: Client, patience: Duration) {
     let (mut stream, _) = client.into_parts();
     let mut byte = [0];
     if is_silent && !matches!(stream.try_read(&mut byte), Ok(read) if read > 0) {
-        let _ = stream.shutdown().await;
+        // What is encrypted has to be written before it can end.
+        let _ = timeout(patience, stream.shutdown()).await;
     } else {
         linger::close(stream, patience).await;
     }

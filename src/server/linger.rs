@@ -19,7 +19,8 @@ const MAX_DISCARD: usize = 64 << 20;
 /// Closes `stream` for writing, then discards what arrives until its end, for at most `patience`.
 pub(super) async fn close(mut stream: Stream, patience: Duration) {
     let deadline = Instant::now() + patience;
-    if stream.shutdown().await.is_err() {
+    // What is encrypted has to be written before it can end.
+    if !matches!(timeout_at(deadline, stream.shutdown()).await, Ok(Ok(()))) {
         return;
     }
     let mut left = MAX_DISCARD;

@@ -1,7 +1,8 @@
 //! Accepting connections and serving a [`Service`] on them. Generic over the service.
 //!
-//! [`accept`] takes connections while there is room, `connection` reads one request after the other from each and has the
-//! service answer it on the [`Client`] itself, and [`drain`] ends it all in an orderly way. Knows HTTP's heads, what SOCKS5 begins with, and the
+//! [`accept`] takes connections while there is room, `balancer` finds out whose they are, `handshake` encrypts those of a listener
+//! with TLS, `connection` reads one request after the other from each and has the service answer it on the [`Client`] itself,
+//! and [`drain`] ends it all in an orderly way. Knows HTTP's heads, what SOCKS5 begins with, and the
 //! deadlines on clients; not what a proxy is.
 
 pub mod accept;
@@ -10,6 +11,7 @@ mod client;
 mod connection;
 mod contained;
 pub mod drain;
+mod handshake;
 mod head;
 mod linger;
 mod service;
@@ -18,5 +20,6 @@ pub use balancer::Balancers;
 pub use client::{Client, ClientOptions, Fault, Peer, RefusedHead};
 pub use connection::ConnectionOptions;
 pub use contained::is_contained;
+pub use handshake::TlsOptions;
 pub use head::{RequestHead, RequestTarget};
-pub use service::{After, ClientIo, Service, Takeover, Tunnel};
+pub use service::{After, ClientIo, Handshake, Service, Takeover, Tunnel};

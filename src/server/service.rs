@@ -42,6 +42,19 @@ pub enum After {
     Takeover(Takeover),
 }
 
+/// How a TLS handshake with a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Well.
+    Complete,
+    /// Well, and the client was here before.
+    Resumed,
+    /// The client has no TLS, none that we accept, no certificate that we trust, or does not trust ours.
+    Failed,
+    /// Not within its deadline.
+    Late,
+}
+
 /// One answer for each request. It cannot fail: every failure is an answer too.
 pub trait Service: Send + Sync + 'static {
     /// Held as long as a connection lives.
@@ -71,7 +84,10 @@ pub trait Service: Send + Sync + 'static {
     /// What is full.
     fn name(&self, ticket: &mut Self::Ticket, client: SocketAddr) -> Result<(), Self::Crowd>;
 
-    /// The answer to a client that was not admitted: a complete message, written as it is.
+    /// A TLS handshake with a client has ended.
+    fn shaken(&self, _: Handshake) {}
+
+    /// The answer to a client that was not admitted: a complete message, written as it is. One that expects TLS gets none.
     fn crowded(&self, crowd: Self::Crowd, peer: SocketAddr) -> Bytes;
 
     /// Answers a request of `client`, whose body is still to be read from it. Dropped when the server is.

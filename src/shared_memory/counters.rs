@@ -39,6 +39,8 @@ pub struct Counters {
     pub connections_total: AtomicU64,
     /// Client connections that are open.
     pub connections_active: AtomicI64,
+    /// TLS handshakes with clients, by how they ended, in the order of `telemetry::names`.
+    pub handshakes: [AtomicU64; 4],
     /// Tunnels that were opened.
     pub tunnels_total: AtomicU64,
     /// Tunnels that are open.

@@ -31,10 +31,11 @@ use super::{
     buckets::{HoldTable, RateTable},
     counters::Counters,
     tallies::TallyTable,
+    ticket_keys::TicketTable,
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0005;
+const LAYOUT: u64 = 0x7266_7031_0000_0006;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -69,6 +70,7 @@ struct Tables {
     holds: HoldTable,
     tallies: TallyTable,
     backends: BackendTable,
+    tickets: TicketTable,
 }
 
 /// The memory of one instance.
@@ -201,6 +203,10 @@ impl Segment {
 
     pub(super) fn backend_table(&self) -> &BackendTable {
         &self.tables().backends
+    }
+
+    pub(super) fn ticket_table(&self) -> &TicketTable {
+        &self.tables().tickets
     }
 
     fn tables(&self) -> &Tables {

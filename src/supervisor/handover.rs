@@ -28,7 +28,7 @@ use crate::{
 pub(super) const VARIABLE: &str = "PROXY_HANDOVER";
 
 /// Counts the forms that a will has had.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// What both programs have to say for one to succeed the other.
 #[must_use]
@@ -45,6 +45,8 @@ pub(super) struct Will {
     /// `runtime.process_count`, which says less than how many there are.
     pub(super) process_count: usize,
     pub(super) addresses: Vec<SocketAddr>,
+    /// Those of them where clients speak TLS.
+    pub(super) tls: Vec<SocketAddr>,
     pub(super) are_shared: bool,
     pub(super) sockets: Vec<Vec<i32>>,
     pub(super) memory: i32,

@@ -88,7 +88,8 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let slots = loaded.settings.runtime.process_count.get();
         tracing::info!(processes = slots, "Starting multi-process mode");
         for address in sockets.addresses() {
-            tracing::info!(addr = %address, "listening");
+            let tls = sockets.tls().contains(address);
+            tracing::info!(addr = %address, tls, "listening");
         }
         let (segment, memory) = Segment::shared(seats).map_err(io::Error::other)?;
         let supervision = loaded.settings.supervision.clone();
@@ -126,7 +127,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         let is_same = old.file == configuration.file && old.flags == configuration.flags;
         configuration.generation = old.generation + u64::from(!is_same);
         let segment = Segment::open(&memory).map_err(io::Error::other)?;
-        let sockets = Sockets::inherit(settings, will.addresses, sockets, will.are_shared);
+        let sockets = Sockets::inherit(settings, will.addresses, will.tls, sockets, will.are_shared);
         let supervision = settings.supervision.clone();
         let fleet = Fleet::inherit(will.fleet, supervision, MAX_PROCESSES, !will.are_shared, now);
         let path = settings.admin.socket_path.as_deref();
@@ -189,6 +190,13 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
         self.hear(Event::Command(Command::Restart));
     }
 
+    /// What is to be done now and then.
+    pub(super) fn tend(&self) {
+        if !self.sockets.tls().is_empty() {
+            self.segment.tend_ticket_keys();
+        }
+    }
+
     /// Something has happened.
     pub(super) fn hear(&mut self, event: Event) {
         match &event {
@@ -222,6 +230,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             segment: &self.segment,
             generation: self.configuration.generation,
             listeners: self.sockets.addresses(),
+            tls_listeners: self.sockets.tls(),
             last_reload: self.audience.last_reload(),
             reloads: self.audience.reloads(),
             groups: GroupStatus::of(survey(&self.loaded.settings.upstreams, &self.segment)),
@@ -290,6 +299,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             index: slot,
             seat,
             listeners: self.sockets.addresses().to_vec(),
+            tls: self.sockets.tls().to_vec(),
             sockets: sockets.len(),
             log_level: self.diagnostics.wished_level(),
             configuration: self.configuration.clone(),

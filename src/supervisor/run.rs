@@ -86,6 +86,7 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
     let (events, mut told) = unbounded_channel();
     let (mut launcher, doors) = Launcher::new(instance, events)?;
     let server = Server::start(doors, &desk)?;
+    launcher.tend();
     launcher.begin();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,7 +96,10 @@ async fn oversee<L: FnMut() -> Result<Loaded, Problems>>(instance: Instance<L>) 
             Some(event) = told.recv() => launcher.hear(event),
             signal = signals.next() => launcher.obey(signal),
             ask = asks.next() => launcher.answer(ask),
-            _ = tick.tick() => launcher.hear(Event::Tick),
+            _ = tick.tick() => {
+                launcher.tend();
+                launcher.hear(Event::Tick);
+            }
             () = due(&mut watchdog) => launcher.audience.notifier().alive(),
             answer = launcher.succession.answer() => launcher.asked(answer),
         }

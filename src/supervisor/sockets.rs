@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Sockets {
     addresses: Vec<SocketAddr>,
+    /// Those of them where clients speak TLS.
+    tls: Vec<SocketAddr>,
     /// For each address, one socket a slot, or one for all.
     sockets: Vec<Vec<TcpListener>>,
     are_shared: bool,
@@ -32,12 +34,15 @@ impl Sockets {
         let are_shared = !settings.runtime.use_reuseport || !KERNEL_SPREADS;
         let count = if are_shared { 1 } else { slots };
         let backlog = settings.listen.backlog.get();
-        let bound = settings.listen_addr.iter().map(|address| listen(*address, count, backlog));
+        let asked: Vec<_> = settings.listen_addr.iter().chain(&settings.tls.listen_addr).collect();
+        let bound = asked.iter().map(|address| listen(**address, count, backlog));
         let sockets = bound.collect::<Result<Vec<_>, _>>()?;
-        let addresses = sockets.iter().zip(&settings.listen_addr).map(|(sockets, asked)| {
+        let addresses = sockets.iter().zip(asked).map(|(sockets, asked)| {
             sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(*asked)
         });
-        Ok(Self { addresses: addresses.collect(), sockets, are_shared, backlog })
+        let addresses: Vec<_> = addresses.collect();
+        let tls = addresses[settings.listen_addr.len()..].to_vec();
+        Ok(Self { addresses, tls, sockets, are_shared, backlog })
     }
 
     /// Takes sockets that somebody else has bound. All slots accept from them: more sockets for their ports can be had by
@@ -49,7 +54,8 @@ impl Sockets {
     pub fn adopt(settings: &Settings, listeners: Vec<TcpListener>) -> io::Result<Self> {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let sockets = listeners.into_iter().map(|listener| vec![listener]).collect();
-        Ok(Self { addresses, sockets, are_shared: true, backlog: settings.listen.backlog.get() })
+        let tls = settings.tls.listen_addr.iter().copied().filter(|at| addresses.contains(at)).collect();
+        Ok(Self { addresses, tls, sockets, are_shared: true, backlog: settings.listen.backlog.get() })
     }
 
     /// All of them, for each address.
@@ -61,16 +67,23 @@ impl Sockets {
     pub(super) fn inherit(
         settings: &Settings,
         addresses: Vec<SocketAddr>,
+        tls: Vec<SocketAddr>,
         sockets: Vec<Vec<TcpListener>>,
         are_shared: bool,
     ) -> Self {
-        Self { addresses, sockets, are_shared, backlog: settings.listen.backlog.get() }
+        Self { addresses, tls, sockets, are_shared, backlog: settings.listen.backlog.get() }
     }
 
     /// Where the instance listens, ports resolved.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses among them where clients speak TLS.
+    #[must_use]
+    pub fn tls(&self) -> &[SocketAddr] {
+        &self.tls
     }
 
     /// Whether all slots accept from the same sockets.

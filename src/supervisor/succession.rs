@@ -203,6 +203,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             log_level: self.diagnostics.wished_level(),
             process_count: self.loaded.settings.runtime.process_count.get(),
             addresses: self.sockets.addresses().to_vec(),
+            tls: self.sockets.tls().to_vec(),
             are_shared: self.sockets.are_shared(),
             sockets: sockets.iter().map(|sockets| sockets.iter().map(handover::number).collect()).collect(),
             memory: handover::number(&self.memory),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::{
     groups::{self, BackendReport},
-    names::{CODE_CLASSES, METHODS, ProxyErrorType, metric, tally},
+    names::{CODE_CLASSES, HANDSHAKES, METHODS, ProxyErrorType, metric, tally},
     process::Processes,
     prometheus::{Exposition, Kind, Page},
 };
@@ -103,6 +103,11 @@ fn connections(page: &mut Page, counters: &[&Counters]) {
     let connections = total(counters, |counters| &counters.connections_total);
     page.family(metric::CONNECTIONS, Kind::Counter, "Client connections that were taken.")
         .sample(&[], connections);
+    let help = "TLS handshakes with clients, by how they ended.";
+    let mut family = page.family(metric::TLS_HANDSHAKES, Kind::Counter, help);
+    for (number, result) in HANDSHAKES.into_iter().enumerate() {
+        family.sample(&[("result", result)], total(counters, |counters| &counters.handshakes[number]));
+    }
     let tunnels = level(counters, |counters| &counters.tunnels_active);
     page.family(metric::TUNNELS_ACTIVE, Kind::Gauge, "Tunnels that are open.").sample(&[], tunnels);
     let tunnels = total(counters, |counters| &counters.tunnels_total);

@@ -166,6 +166,10 @@ pub fn class_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, CODE_CLASSES.len()) - 1
 }
 
+/// How TLS handshakes with clients end, as metrics name it: with a session that was there before, or from the beginning; not at
+/// all; not in time.
+pub const HANDSHAKES: [&str; 4] = ["full", "resumed", "failure", "timeout"];
+
 /// Kinds of counters whose names the configuration gives, in shared memory.
 pub mod tally {
     /// What rules have refused, by rule.
@@ -206,6 +210,8 @@ pub mod metric {
     pub const REQUESTS: &str = "forward_proxy_requests_total";
     /// How long they took.
     pub const REQUEST_DURATION: &str = "forward_proxy_request_duration_seconds";
+    /// TLS handshakes with clients, by result.
+    pub const TLS_HANDSHAKES: &str = "forward_proxy_tls_handshakes_total";
     /// Tunnels that are open.
     pub const TUNNELS_ACTIVE: &str = "forward_proxy_tunnels_active";
     /// Tunnels that were opened.

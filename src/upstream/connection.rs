@@ -19,7 +19,13 @@ use crate::{
         head::{HeadLimits, find_end},
         response_head::{check_beginning, check_size},
     },
-    net::{authority::Authority, dial::Dialled, inbox::Inbox, stream::Stream},
+    net::{
+        authority::Authority,
+        dial::Dialled,
+        inbox::Inbox,
+        stream::Stream,
+        tls::{Connector, TlsError},
+    },
     shared_memory::Seat,
 };
 
@@ -35,6 +41,9 @@ pub struct Connection {
     peer: SocketAddr,
     /// The server of a group that it leads to or through; 0 = none.
     pub(super) way: u64,
+    is_tls: bool,
+    /// Who has made sure that it is the origin.
+    verified_by: Option<Connector>,
     pub(super) place: Place,
     /// It was in the pool: the origin may have closed it at any time.
     pub(super) reused: bool,
@@ -56,6 +65,8 @@ impl Connection {
     #[must_use]
     pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Self {
         Self {
+            is_tls: dialled.stream.is_tls(),
+            verified_by: None,
             stream: Some(dialled.stream),
             inbox: Inbox::new(),
             origin,
@@ -77,6 +88,24 @@ impl Connection {
     pub(super) fn by_way_of(mut self, way: u64) -> Self {
         self.way = way;
         self
+    }
+
+    /// It is with TLS, and `connector` has verified whose it is.
+    #[must_use]
+    pub fn verified_by(mut self, connector: Connector) -> Self {
+        self.verified_by = Some(connector);
+        self
+    }
+
+    /// Whether it is with TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Whether who has verified it would not do so any more.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.verified_by.as_ref().is_some_and(Connector::is_retired)
     }
 
     /// The address it is connected to.
@@ -132,7 +161,11 @@ impl Connection {
                 self.searched = size;
             }
             match ready!(self.inbox.poll_fill(cx, self.stream.as_mut().expect(HTTP))) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(UpstreamError::Terminated)),
+                Ok(0) => return Poll::Ready(Err(UpstreamError::Terminated)),
+                Err(error) => {
+                    let tls = TlsError::of(&error).map(UpstreamError::Tls);
+                    return Poll::Ready(Err(tls.unwrap_or(UpstreamError::Terminated)));
+                }
                 Ok(_) => {}
             }
         }
@@ -185,10 +218,10 @@ impl Drop for Connection {
     /// An exchange that is dropped in its midst must not look complete, and what the origin has not taken of it is not to
     /// wait for it in the kernel: the connection is reset.
     fn drop(&mut self) {
-        if self.is_in_midst
-            && let Some(stream) = &self.stream
-        {
-            stream.reset_on_close();
+        match &mut self.stream {
+            Some(stream) if self.is_in_midst => stream.reset_on_close(),
+            Some(stream) => stream.say_farewell(),
+            None => {}
         }
     }
 }

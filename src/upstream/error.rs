@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::{message::response_head::ResponseHeadError, net::dial::DialError};
+use crate::{
+    message::response_head::ResponseHeadError,
+    net::{dial::DialError, tls::TlsError},
+};
 
 /// A failure of the upstream side, before the response was complete.
 #[derive(Debug, Error)]
@@ -11,6 +14,9 @@ pub enum UpstreamError {
     /// No connection could be made.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// TLS has failed, or ended it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The origin closed the connection before it had sent a complete head.
     #[error("the origin closed the connection before its response")]
     Terminated,

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::settings::{HealthCheckSettings, ServerScheme},
     message::head::find_end,
-    net::{dial::Dialer, stream::Stream},
+    net::{dial::Dialer, stream::Stream, tls::Connector},
     shared_memory::Seat,
 };
 
@@ -42,7 +42,7 @@ impl Groups {
 }
 
 /// Looks at the servers of `groups` for as long as it is polled, whenever the worker in `seat` is the one that does.
-pub async fn watch(groups: &Groups, dialer: &Dialer, seat: &Seat) {
+pub async fn watch(groups: &Groups, dialer: &Dialer, connector: &Connector, seat: &Seat) {
     let mut looks = JoinSet::new();
     loop {
         let now = backend::now();
@@ -54,7 +54,7 @@ pub async fn watch(groups: &Groups, dialer: &Dialer, seat: &Seat) {
         } else if looks.is_empty() {
             for group in groups.iter().filter(|group| group.health_check.is_some()) {
                 for index in 0..group.backends.len() {
-                    looks.spawn(look_after(Arc::clone(group), index, dialer.clone()));
+                    looks.spawn(look_after(Arc::clone(group), index, dialer.clone(), connector.clone()));
                 }
             }
         }
@@ -62,17 +62,18 @@ pub async fn watch(groups: &Groups, dialer: &Dialer, seat: &Seat) {
     }
 }
 
-async fn look_after(group: Arc<Group>, index: usize, dialer: Dialer) {
+async fn look_after(group: Arc<Group>, index: usize, dialer: Dialer, connector: Connector) {
     let Some(settings) = &group.health_check else { return };
     let backend = &group.backends[index];
     // Not all at once.
     sleep(part(settings.interval.min(LEASE), 0)).await;
     loop {
         let began = Instant::now();
-        let found = match timeout(settings.timeout, look(&group, backend, &dialer, settings)).await {
-            Ok(found) => found,
-            Err(_) => Err("no answer within health_check.timeout"),
-        };
+        let found =
+            match timeout(settings.timeout, look(&group, backend, (&dialer, &connector), settings)).await {
+                Ok(found) => found,
+                Err(_) => Err("no answer within health_check.timeout"),
+            };
         backend.looked(found, backend::now(), settings);
         // Up to a tenth less than the interval: what is said of the time until a server is used again holds.
         sleep(part(settings.interval, 90).saturating_sub(began.elapsed())).await;
@@ -88,26 +89,28 @@ fn part(of: Duration, from: u64) -> Duration {
 async fn look(
     group: &Group,
     backend: &Backend,
-    dialer: &Dialer,
+    (dialer, connector): (&Dialer, &Connector),
     settings: &HealthCheckSettings,
 ) -> Result<(), &'static str> {
     let dialer = dialer.with(group.bind_addr, 0);
     let dialled = dialer.dial_within(settings.timeout, &backend.authority, &group.reach);
     let dialled = dialled.await.map_err(|_| "no connection can be made")?;
-    match (&settings.path, backend.scheme) {
-        (Some(path), ServerScheme::Http) => {
-            let status = ask(dialled.stream, backend, path).await.ok_or("it does not answer in HTTP")?;
-            let is_expected = settings.expected_status.iter().any(|range| range.contains(&status));
-            if is_expected { Ok(()) } else { Err("it answers with another status than expected") }
-        }
-        _ => Ok(()),
+    let mut stream = dialled.stream;
+    if backend.scheme == ServerScheme::Https {
+        let connected = connector.connect(stream, &backend.authority.host);
+        stream = connected.await.map_err(|_| "TLS with it fails")?.stream;
     }
+    let Some(path) = &settings.path else { return Ok(()) };
+    let status = ask(stream, backend, path).await.ok_or("it does not answer in HTTP")?;
+    let is_expected = settings.expected_status.iter().any(|range| range.contains(&status));
+    if is_expected { Ok(()) } else { Err("it answers with another status than expected") }
 }
 
 /// The status that a GET is answered with.
 async fn ask(mut stream: Stream, backend: &Backend, path: &str) -> Option<u16> {
     let mut request = format!("GET {path} HTTP/1.1\r\nhost: ").into_bytes();
-    backend.authority.write_host(&mut request, 80);
+    let default_port = if backend.scheme == ServerScheme::Https { 443 } else { 80 };
+    backend.authority.write_host(&mut request, default_port);
     request.extend_from_slice(b"\r\nuser-agent: rust-forward-proxy\r\nconnection: close\r\n\r\n");
     stream.write_all(&request).await.ok()?;
     stream.flush().await.ok()?;

@@ -1,12 +1,16 @@
 //! A connection by way of the server whose turn it is: to itself, or, where it is a proxy, to somebody else through it.
 //!
-//! A server of one's own and an HTTP parent that gets plain requests are merely dialled. For tunnels an HTTP parent is asked by
-//! `CONNECT`, and a SOCKS5 parent for anything. All of it is within one deadline. Whatever the parent says of itself, above all that it wants a
+//! A server of one's own and an HTTP parent that gets plain requests are merely dialled, with TLS where its URL says so. For tunnels
+//! an HTTP parent is asked by `CONNECT`, and a SOCKS5 parent for anything. What is to reach its origin with TLS goes through a tunnel
+//! too, in which the origin's name is verified: no parent gets to read it. All of it is within one deadline. Whatever the parent says of itself, above all that it wants a
 //! password, is for us alone: no client gets to see it.
 
 mod socks5;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -21,8 +25,9 @@ use crate::{
         response_head::{LINES_INLINE, ResponseHead},
     },
     net::{
-        authority::Authority,
+        authority::{Authority, Host},
         dial::{DialError, Dialer, Dialled},
+        tls::{Connector, TlsError},
     },
     shared_memory::Seat,
 };
@@ -30,8 +35,10 @@ use crate::{
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Plain requests.
+    /// Requests, with TLS if the URL of the server says so.
     Requests,
+    /// Requests that reach their origin with TLS, whoever is in between.
+    Secrets,
     /// Bytes both ways to one origin.
     Tunnel,
 }
@@ -41,6 +48,8 @@ pub enum Purpose {
 pub struct Errand<'a> {
     /// How connections are made.
     pub dialer: &'a Dialer,
+    /// How TLS is spoken on them.
+    pub connector: &'a Connector,
     /// Whom it is to lead to.
     pub origin: &'a Arc<Authority>,
     /// What it is for.
@@ -71,6 +80,12 @@ pub enum ParentError {
     /// The server cannot be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// TLS with it has failed.
+    #[error("the server: {0}")]
+    Tls(#[source] TlsError),
+    /// TLS with the origin behind it has failed.
+    #[error(transparent)]
+    OriginTls(TlsError),
     /// It has said nothing for too long.
     #[error("the parent did not answer within timeouts.connect")]
     Timeout,
@@ -95,35 +110,52 @@ impl ParentError {
     /// Whether it is the server's own fault, so that another one may do better.
     #[must_use]
     pub fn is_its_own(&self) -> bool {
-        !matches!(self, Self::Refused(_) | Self::RefusedBySocks(_))
+        !matches!(self, Self::Refused(_) | Self::RefusedBySocks(_) | Self::OriginTls(_))
     }
 }
 
 impl Turn {
+    /// What a connection for requests has to be for, when they are to reach their origin with TLS or not. Servers of one's own
+    /// are the origin.
+    #[must_use]
+    pub fn purpose(&self, is_secret: bool) -> Purpose {
+        match self.group().kind {
+            GroupKind::Proxy if is_secret => Purpose::Secrets,
+            GroupKind::Proxy | GroupKind::Origin => Purpose::Requests,
+        }
+    }
+
     /// A connection that is kept for such requests.
     #[must_use]
-    pub fn take(&self, pool: &Pool, origin: &Arc<Authority>) -> Option<Connection> {
+    pub fn take(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Option<Connection> {
         let backend = self.backend();
-        pool.take(backend.key(origin), backend.id, |peer| self.group().reach.check(peer).is_ok())
+        let is_tls = purpose == Purpose::Secrets || backend.scheme == ServerScheme::Https;
+        let way = (backend.way(purpose), is_tls);
+        pool.take(backend.key(origin, purpose), way, |peer| self.group().reach.check(peer).is_ok())
     }
 
     /// A connection that was made, for requests.
     #[must_use]
-    pub fn keep(&self, dialled: Dialled, origin: &Arc<Authority>, seat: &Seat) -> Connection {
-        let backend = self.backend();
-        Connection::new(dialled, Arc::clone(backend.key(origin)), seat.clone()).by_way_of(backend.id)
+    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>) -> Connection {
+        let (backend, is_tls) = (self.backend(), dialled.stream.is_tls());
+        let key = Arc::clone(backend.key(errand.origin, errand.purpose));
+        let connection =
+            Connection::new(dialled, key, errand.seat.clone()).by_way_of(backend.way(errand.purpose));
+        if is_tls { connection.verified_by(errand.connector.clone()) } else { connection }
     }
 
-    /// Whether it gets requests as a proxy does: with the whole URL.
+    /// Whether it gets such requests as a proxy does: with the whole URL.
     #[must_use]
-    pub fn wants_whole_url(&self) -> bool {
-        self.group().kind == GroupKind::Proxy && self.backend().scheme == ServerScheme::Http
+    pub fn wants_whole_url(&self, purpose: Purpose) -> bool {
+        self.group().kind == GroupKind::Proxy
+            && self.backend().scheme != ServerScheme::Socks5
+            && purpose == Purpose::Requests
     }
 
     /// `Proxy-Authorization` for it.
     #[must_use]
     pub fn authorization(&self) -> Option<&str> {
-        self.backend().authorization.as_deref().filter(|_| self.wants_whole_url())
+        self.backend().authorization.as_deref()
     }
 
     /// Connects.
@@ -140,28 +172,54 @@ impl Turn {
         let turn = backend.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dialer = errand.dialer.with(group.bind_addr, turn);
         let mut dialled = dialer.dial_within(errand.within, &backend.authority, &group.reach).await?;
-        match (group.kind, backend.scheme, errand.purpose) {
+        if backend.scheme == ServerScheme::Https {
+            let host = &backend.authority.host;
+            dialled = encrypt(errand.connector, dialled, host).await.map_err(ParentError::Tls)?;
+        }
+        let reached = match (group.kind, backend.scheme, errand.purpose) {
             (GroupKind::Proxy, ServerScheme::Socks5, _) => {
                 socks5::connect(&mut dialled.stream, errand.origin, backend.credentials.as_ref()).await?;
-                Ok(Reached { dialled, early: Bytes::new() })
+                Reached { dialled, early: Bytes::new() }
             }
-            (GroupKind::Proxy, ServerScheme::Http, Purpose::Tunnel) => {
-                connect(dialled, backend, errand).await
+            (GroupKind::Proxy, _, Purpose::Tunnel | Purpose::Secrets) => {
+                connect(dialled, backend, errand).await?
             }
-            _ => Ok(Reached { dialled, early: Bytes::new() }),
+            _ => Reached { dialled, early: Bytes::new() },
+        };
+        if errand.purpose != Purpose::Secrets {
+            return Ok(reached);
         }
+        if !reached.early.is_empty() {
+            // Nobody speaks first in TLS but us.
+            return Err(ParentError::Malformed);
+        }
+        let dialled = encrypt(errand.connector, reached.dialled, &errand.origin.host).await;
+        Ok(Reached { dialled: dialled.map_err(ParentError::OriginTls)?, early: Bytes::new() })
     }
 }
 
 impl Backend {
-    /// Whom its connections are kept for: an HTTP server takes requests for anybody, and what leads through SOCKS5 ends at one
-    /// origin.
-    fn key<'a>(&'a self, origin: &'a Arc<Authority>) -> &'a Arc<Authority> {
+    /// Whom its connections are kept for: an HTTP server takes requests for anybody, and what leads through it ends at one origin.
+    fn key<'a>(&'a self, origin: &'a Arc<Authority>, purpose: Purpose) -> &'a Arc<Authority> {
         match self.scheme {
-            ServerScheme::Http => &self.authority,
-            ServerScheme::Socks5 => origin,
+            ServerScheme::Http | ServerScheme::Https if purpose == Purpose::Requests => &self.authority,
+            _ => origin,
         }
     }
+
+    /// What tells its connections from all others in the pool. Those that lead through it to an origin of its own name are not
+    /// those that lead to itself.
+    fn way(&self, purpose: Purpose) -> u64 {
+        self.id << 1 | u64::from(purpose != Purpose::Requests)
+    }
+}
+
+/// Speaks TLS with `host`, whose name is verified.
+async fn encrypt(connector: &Connector, dialled: Dialled, host: &Host) -> Result<Dialled, TlsError> {
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
+    let stream = connector.connect(stream, host).await?.stream;
+    Ok(Dialled { stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// Asks an HTTP parent for a tunnel (RFC 9110 section 9.3.6).

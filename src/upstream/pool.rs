@@ -41,7 +41,8 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    origins: HashMap<Arc<Authority>, Vec<Connection>>,
+    /// Those in clear text, and those with TLS.
+    origins: [HashMap<Arc<Authority>, Vec<Connection>>; 2],
     total: usize,
 }
 
@@ -51,7 +52,7 @@ impl Pool {
     pub fn new(limits: PoolLimits) -> Self {
         Self {
             limits: Mutex::new(limits),
-            idle: Mutex::new(Idle { origins: HashMap::new(), total: 0 }),
+            idle: Mutex::new(Idle { origins: Default::default(), total: 0 }),
             occupied: Notify::new(),
         }
     }
@@ -62,16 +63,17 @@ impl Pool {
     }
 
     /// Takes the most recently used connection to `origin` whose address `may_reach` allows. `way` is the server of a group that
-    /// it leads through, 0 for none: who is sent one way never gets a connection that was made for another.
+    /// it leads through, 0 for none, and whether it is with TLS: who is sent one way never gets a connection that was made for
+    /// another.
     pub fn take(
         &self,
         origin: &Authority,
-        way: u64,
+        (way, is_tls): (u64, bool),
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Option<Connection> {
         let limits = self.limits();
         let mut idle = self.idle();
-        let kept = idle.origins.get_mut(origin)?;
+        let kept = idle.origins[usize::from(is_tls)].get_mut(origin)?;
         let mut found = None;
         let mut removed = 0;
         let now = Instant::now();
@@ -100,6 +102,7 @@ impl Pool {
         if limits.max_idle_per_host == 0
             || !connection.is_reusable()
             || connection.keep_alive == Some(Duration::ZERO)
+            || connection.is_distrusted()
         {
             return;
         }
@@ -111,7 +114,9 @@ impl Pool {
         let was_empty = idle.total == 0;
         idle.total += 1;
         connection.place.change(true);
-        let kept = idle.origins.entry(Arc::clone(connection.origin())).or_default();
+        let kept = idle.origins[usize::from(connection.is_tls())]
+            .entry(Arc::clone(connection.origin()))
+            .or_default();
         let surplus = (kept.len() >= limits.max_idle_per_host).then(|| kept.remove(0));
         kept.push(connection);
         idle.total -= usize::from(surplus.is_some());
@@ -140,7 +145,7 @@ impl Pool {
     /// Closes everything that is idle.
     pub fn clear(&self) {
         let mut idle = self.idle();
-        idle.origins.clear();
+        idle.origins.iter_mut().for_each(HashMap::clear);
         idle.total = 0;
     }
 
@@ -148,11 +153,13 @@ impl Pool {
         let limits = self.limits();
         let mut idle = self.idle();
         let mut total = 0;
-        idle.origins.retain(|_, kept| {
-            kept.retain_mut(|connection| connection.is_alive() && !is_stale(connection, &limits, now));
-            total += kept.len();
-            !kept.is_empty()
-        });
+        for origins in &mut idle.origins {
+            origins.retain(|_, kept| {
+                kept.retain_mut(|connection| connection.is_alive() && !is_stale(connection, &limits, now));
+                total += kept.len();
+                !kept.is_empty()
+            });
+        }
         idle.total = total;
     }
 
@@ -167,5 +174,5 @@ impl Pool {
 
 fn is_stale(connection: &Connection, limits: &PoolLimits, now: Instant) -> bool {
     let allowed = connection.keep_alive.map_or(limits.idle_timeout, |own| own.min(limits.idle_timeout));
-    now.saturating_duration_since(connection.idle_since) >= allowed
+    connection.is_distrusted() || now.saturating_duration_since(connection.idle_since) >= allowed
 }

@@ -3,7 +3,12 @@
 //! Must not know why a socket is taken or left. A socket that is left is only let go: its queue belongs to whoever else
 //! holds it, and connections that were accepted from it go on.
 
-use std::{collections::HashMap, io, net::TcpListener, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use tokio::task::AbortHandle;
 
@@ -25,6 +30,8 @@ pub(super) enum Owner {
 pub(super) struct Acceptors {
     proxy: Arc<Proxy>,
     options: ConnectionOptions,
+    /// Where clients speak TLS.
+    tls: Vec<SocketAddr>,
     drain: Drain,
     running: HashMap<Owner, Vec<Acceptor>>,
 }
@@ -37,8 +44,13 @@ struct Acceptor {
 
 impl Acceptors {
     /// Nothing accepts yet. All of them stop when `drain` starts.
-    pub(super) fn new(proxy: Arc<Proxy>, options: ConnectionOptions, drain: Drain) -> Self {
-        Self { proxy, options, drain, running: HashMap::new() }
+    pub(super) fn new(
+        proxy: Arc<Proxy>,
+        options: ConnectionOptions,
+        tls: Vec<SocketAddr>,
+        drain: Drain,
+    ) -> Self {
+        Self { proxy, options, tls, drain, running: HashMap::new() }
     }
 
     /// Accepts on `sockets`, in place of those that this owner had. Inside a runtime.
@@ -97,7 +109,12 @@ impl Acceptors {
     fn accept(&self, socket: TcpListener) -> io::Result<Acceptor> {
         socket.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
-        let (proxy, options, drain) = (Arc::clone(&self.proxy), self.options.clone(), self.drain.clone());
+        let (proxy, mut options, drain) = (Arc::clone(&self.proxy), self.options.clone(), self.drain.clone());
+        if !self.tls.contains(&socket.local_addr()?) {
+            options.tls = None;
+        } else if options.tls.is_none() {
+            return Err(io::Error::other("clients speak TLS here, and there is no certificate"));
+        }
         let task = tokio::spawn(accept::accept(listener, proxy, options, drain)).abort_handle();
         Ok(Acceptor { socket, task })
     }

@@ -3,19 +3,21 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::{
-    config::settings::{self, Mode, Settings, Via},
+    config::settings::{self, Mode, Settings, TlsSettings, UpstreamTlsSettings, Via},
     message::{head::HeadLimits, trace::Pseudonym},
     net::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
+        tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
     },
     policy::{Policy, Routes},
     proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
-    server::{Balancers, ClientOptions, ConnectionOptions},
-    shared_memory::Seat,
+    server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
+    shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
     upstream::{Groups, PoolLimits},
 };
@@ -23,6 +25,9 @@ use crate::{
 /// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
 const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
+
+/// What is spoken with clients inside TLS, the best first. What was agreed on comes to `server::connection`.
+const SPOKEN: &[Protocol] = &[Protocol::Http1];
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]
@@ -37,6 +42,9 @@ pub enum AssembleError {
     /// Nobody can log in.
     #[error("access.users_file: {0}")]
     Login(#[from] LoginError),
+    /// Clients cannot be encrypted.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -66,8 +74,9 @@ pub fn assemble(
     let account = Account::new(seat, log, worker, &settings.limits);
     let kept = keep(settings, listeners, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
+    let connections = connection_options(settings, account.seat())?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
-    Ok(Assembled { proxy: Arc::new(proxy), connections: connection_options(settings) })
+    Ok(Assembled { proxy: Arc::new(proxy), connections })
 }
 
 pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, AssembleError> {
@@ -100,12 +109,27 @@ pub(super) fn keep(
         let own = OwnListeners::new(listeners.to_vec());
         Arc::new(Groups::new(&settings.upstreams, &own, seat.segment(), patience(settings)))
     };
-    Ok(Kept { login, store, groups })
+    let connector = match (old, had.connector) {
+        (Some(old), Some(connector)) if old.upstream_tls == settings.upstream_tls => connector,
+        _ => connector(&settings.upstream_tls),
+    };
+    Ok(Kept { login, store, groups, connector: Some(connector) })
 }
 
 /// How long it may take until a request that was sent is answered.
 fn patience(settings: &Settings) -> Duration {
     settings.timeouts.connect + settings.timeouts.response_head
+}
+
+/// How origins are reached with TLS.
+fn connector(settings: &UpstreamTlsSettings) -> Connector {
+    Connector::new(ConnectorOptions {
+        system_roots: settings.system_roots,
+        authorities: settings.ca_path.as_ref().map(|file| file.content.clone()),
+        identity: settings.identity(),
+        oldest: settings.min_version,
+        protocols: vec![Protocol::Http1],
+    })
 }
 
 /// How users are known; none = nobody has to log in.
@@ -155,6 +179,7 @@ pub(super) fn live(
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
         groups: Arc::clone(&kept.groups),
+        connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,
         pseudonym: Arc::new(pseudonym(settings, listeners)),
@@ -191,9 +216,12 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
     }
 }
 
-pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
+pub(super) fn connection_options(
+    settings: &Settings,
+    seat: &Seat,
+) -> Result<ConnectionOptions, AssembleError> {
     let limits = &settings.limits;
-    ConnectionOptions {
+    Ok(ConnectionOptions {
         client: ClientOptions {
             head: HeadLimits { max_bytes: limits.max_header_bytes, max_headers: limits.max_headers },
             client_header: settings.timeouts.client_header,
@@ -203,5 +231,20 @@ pub(super) fn connection_options(settings: &Settings) -> ConnectionOptions {
         },
         balancers: Arc::new(Balancers::new(&settings.listen.proxy_protocol)),
         tcp_keepalive: settings.upstream.tcp_keepalive,
-    }
+        tls: tls(&settings.tls, seat)?,
+    })
+}
+
+/// How clients are encrypted; none = nobody can be.
+fn tls(settings: &TlsSettings, seat: &Seat) -> Result<Option<TlsOptions>, TlsError> {
+    let Some(identity) = settings.identity() else { return Ok(None) };
+    let acceptor = Acceptor::new(&AcceptorOptions {
+        identity: &identity,
+        client_authorities: settings.client_ca_path.as_ref().map(|file| &file.content),
+        oldest: settings.min_version,
+        protocols: SPOKEN,
+        tickets: Some(Arc::new(SharedTicketKeys::new(seat.segment().clone()))),
+    })?;
+    let turns = Arc::new(Semaphore::new(settings.max_handshakes));
+    Ok(Some(TlsOptions { acceptor, timeout: settings.handshake_timeout, turns }))
 }

@@ -77,6 +77,7 @@ impl InForce {
             let seat = self.proxy.account().seat();
             let kept = keep(settings, &self.listeners, seat, Some((old, self.proxy.kept())))?;
             let built = live(settings, &self.listeners, seat, kept)?;
+            let connections = connection_options(settings, seat)?;
             let (log, other) = (&old.access_log, &settings.access_log);
             let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
             let log = is_other.then(|| access_log(settings, seat)).transpose()?;
@@ -90,7 +91,7 @@ impl InForce {
                 tokio::task::spawn_blocking(move || old.flush());
             }
             self.proxy.reload(built, pool_limits(settings));
-            acceptors.serve_with(connection_options(settings));
+            acceptors.serve_with(connections);
         }
         self.loaded = new;
         Ok(keys)

@@ -39,6 +39,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub(super) struct Facts {
     pub(super) mode: Mode,
     pub(super) listeners: Vec<SocketAddr>,
+    pub(super) tls_listeners: Vec<SocketAddr>,
     pub(super) seat: Seat,
     pub(super) diagnostics: Diagnostics,
     pub(super) shutdown_timeout: Duration,
@@ -249,6 +250,7 @@ impl Office {
             uptime_ms,
             generation: self.generation,
             listeners: self.facts.listeners.clone(),
+            tls_listeners: self.facts.tls_listeners.clone(),
             ready: !self.is_stopping,
             stopping: self.is_stopping,
             last_reload: self.last_reload.clone(),

@@ -1,6 +1,12 @@
 //! The life of a serving process: from its sockets to the last line of its log.
 
-use std::{io, net::TcpListener, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{
@@ -24,6 +30,9 @@ use crate::{
     shared_memory::{Segment, SegmentError},
     telemetry::diagnostics::Diagnostics,
 };
+
+/// How often a process that is alone looks whether its keys for session tickets are to be replaced.
+const TICKETS: Duration = Duration::from_secs(60);
 
 /// Why a worker cannot serve.
 #[derive(Debug, Error)]
@@ -50,6 +59,8 @@ pub struct Alone {
     pub loaded: Loaded,
     /// Where to accept.
     pub listeners: Vec<TcpListener>,
+    /// The addresses of those where clients speak TLS.
+    pub tls: Vec<SocketAddr>,
     /// What it logs.
     pub diagnostics: Diagnostics,
     /// Where operators ask.
@@ -64,7 +75,7 @@ pub struct Alone {
 ///
 /// When it cannot begin. What happens later is in the log.
 pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -> Result<(), WorkerError> {
-    let Alone { loaded, listeners, diagnostics, doors, notifier } = alone;
+    let Alone { loaded, listeners, tls, diagnostics, doors, notifier } = alone;
     let settings = &loaded.settings;
     let runtime = match settings.runtime.mode {
         Mode::MultiThreaded => threads(settings.runtime.worker_threads, settings.runtime.cpu_affinity)?,
@@ -80,23 +91,42 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
     let seat = segment.seat(0).expect("there is one seat");
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     for address in &addresses {
-        tracing::info!(addr = %address, "listening");
+        let tls = tls.contains(address);
+        tracing::info!(addr = %address, tls, "listening");
     }
     let (assembled, overseer) = {
         let _inside = runtime.enter();
         let facts = Facts {
             mode: settings.runtime.mode,
             listeners: addresses.clone(),
+            tls_listeners: tls.clone(),
             seat: seat.clone(),
             diagnostics: diagnostics.clone(),
             shutdown_timeout: settings.supervision.shutdown_timeout,
             upstreams: settings.upstreams.clone(),
         };
+        if !tls.is_empty() {
+            let segment = seat.segment().clone();
+            segment.tend_ticket_keys();
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(TICKETS).await;
+                    segment.tend_ticket_keys();
+                }
+            });
+        }
         let office = Office::open(facts, doors, notifier)?;
         (assemble(settings, &addresses, seat, None)?, Operator::new(office, load)?)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
-    live(runtime, assembled, in_force, listeners, overseer)
+    live(runtime, assembled, in_force, Sockets { listeners, tls }, overseer)
+}
+
+/// Where a process accepts.
+struct Sockets {
+    listeners: Vec<TcpListener>,
+    /// The addresses of those where clients speak TLS.
+    tls: Vec<SocketAddr>,
 }
 
 /// What a launcher has given to its worker.
@@ -108,7 +138,9 @@ pub struct Assigned {
     /// What to do.
     pub loaded: Loaded,
     /// Where the instance listens, ports resolved.
-    pub addresses: Vec<std::net::SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
+    /// Those of them where clients speak TLS.
+    pub tls: Vec<SocketAddr>,
     /// The slot's sockets.
     pub listeners: Vec<TcpListener>,
     /// Where to count.
@@ -128,7 +160,7 @@ pub fn run_assigned(
     diagnostics: Diagnostics,
     load: impl FnMut(&crate::control::Configuration) -> Result<Loaded, Problems>,
 ) -> Result<(), WorkerError> {
-    let Assigned { index, loaded, addresses, listeners, seat, channel } = assigned;
+    let Assigned { index, loaded, addresses, tls, listeners, seat, channel } = assigned;
     tracing::info!("Child process {index} initializing single-threaded runtime");
     let runtime = single()?;
     let (assembled, overseer) = {
@@ -137,7 +169,7 @@ pub fn run_assigned(
         (assemble(&loaded.settings, &addresses, seat, Some(index))?, overseer)
     };
     let in_force = InForce::new(loaded, addresses, Arc::clone(&assembled.proxy), diagnostics);
-    live(runtime, assembled, in_force, listeners, overseer)
+    live(runtime, assembled, in_force, Sockets { listeners, tls }, overseer)
 }
 
 fn single() -> io::Result<Runtime> {
@@ -159,11 +191,11 @@ fn live(
     runtime: Runtime,
     assembled: Assembled,
     in_force: InForce,
-    listeners: Vec<TcpListener>,
+    sockets: Sockets,
     overseer: impl Overseer,
 ) -> Result<(), WorkerError> {
     let account = Arc::clone(assembled.proxy.account());
-    let cut = runtime.block_on(serve(assembled, in_force, listeners, overseer))?;
+    let cut = runtime.block_on(serve(assembled, in_force, sockets, overseer))?;
     // What is left is dropped with the runtime, and writes its last records.
     drop(runtime);
     account.log().flush();
@@ -175,12 +207,12 @@ fn live(
 async fn serve(
     assembled: Assembled,
     mut in_force: InForce,
-    listeners: Vec<TcpListener>,
+    Sockets { listeners, tls }: Sockets,
     mut overseer: impl Overseer,
 ) -> Result<u64, WorkerError> {
     let Assembled { proxy, connections } = assembled;
     let drain = Drain::new();
-    let mut acceptors = Acceptors::new(Arc::clone(&proxy), connections, drain.clone());
+    let mut acceptors = Acceptors::new(Arc::clone(&proxy), connections, tls, drain.clone());
     acceptors.take(Owner::Own, listeners)?;
     let tended = Arc::clone(&proxy);
     tokio::spawn(async move { tended.tend().await });

@@ -215,16 +215,12 @@ fn help_and_version_are_there() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    let finished =
-        with_file(Some("tls:\n  listen_addr: \"127.0.0.1:0\"\nroutes:\n  - via: \"deny\"\n"), &["check"]);
+    let finished = with_file(Some("routes:\n  - via: \"deny\"\n"), &["check"]);
     if finished.code() == 0 {
         return; // built by now
     }
     assert_eq!(finished.code(), 78, "{finished:?}");
-    assert!(
-        finished.output().contains("tls.listen_addr") && finished.output().contains("routes"),
-        "{finished:?}"
-    );
+    assert!(finished.output().contains("routes"), "{finished:?}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ in_every_mode! {
     fields_cannot_be_smuggled,
     a_route_has_its_own_limits_and_deadlines,
     a_reload_swaps_routes,
+    requests_in_origin_form_go_to_origins,
+    who_is_not_served_gets_no_origin_either,
 }
 
 /// `one.test` and everything else of the kind are names of this host.
@@ -312,4 +314,85 @@ fn the_way_is_explained() {
         }
         assert!(!said.stdout.contains("secret"), "{}", said.stdout);
     }
+}
+
+/// A request for a path of the proxy itself, as a web server gets it.
+fn plain(method: &str, path: &str, fields: &[&str]) -> Vec<u8> {
+    let first = format!("{method} {path} HTTP/1.1");
+    let lines: Vec<_> = std::iter::once(first.as_str()).chain(fields.iter().copied()).collect();
+    head(&lines)
+}
+
+/// Behind it is a group of one server, for the paths of an interface.
+fn in_front_of(mode: Mode, app: &Origin) -> Config {
+    Config::new(mode)
+        .set("upstreams", json!([{ "name": "app", "kind": "origin", "servers": [{ "url": app.url("") }] }]))
+        .set(
+            "routes",
+            json!([
+                { "match": { "hosts": ["app.test"], "paths": ["/api/admin"] }, "via": "deny" },
+                { "match": { "hosts": ["app.test", "127.0.0.1"], "paths": ["/api/"] }, "via": "app" },
+            ]),
+        )
+}
+
+fn requests_in_origin_form_go_to_origins(mode: Mode) {
+    let app = Origin::ok();
+    let proxy = in_front_of(mode, &app).start();
+    proxy.exchange(plain("GET", "/api/x?y", &["Host: app.test"])).expect_ok("ok");
+    let got = app.request_at(0).head;
+    assert_eq!((got.target(), got.one("host")), ("/api/x?y", Some("app.test".to_owned())), "{got:?}");
+    let line = proxy.access_line(|line| line["status"] == 200);
+    assert_eq!((&line["route"], &line["host"]), (&json!("app"), &json!("app.test")), "{line}");
+    assert_eq!(
+        (&line["port"], &line["upstream"]),
+        (&json!(proxy.addr().port()), &json!(app.authority())),
+        "{line}"
+    );
+    // The same by the address of the proxy, with a body, and in absolute-form.
+    let own = format!("Host: {}", proxy.addr());
+    let mut post = plain("POST", "/api/x", &[&own, "Content-Length: 2"]);
+    post.extend_from_slice(b"ab");
+    proxy.exchange(post).expect_ok("ok");
+    assert_eq!(app.request_at(1).head.one("host"), Some(proxy.addr().to_string()));
+    proxy
+        .exchange(head(&["PUT http://app.test/api/y HTTP/1.1", "Host: app.test", "Content-Length: 0"]))
+        .expect_ok("ok");
+    // Whatever else is asked of the proxy, it answers itself.
+    for (path, host, status) in
+        [("/api", "Host: app.test", 404), ("/api/x", "Host: other.test", 404), ("/", "Host: app.test", 200)]
+    {
+        let answer = proxy.exchange(plain("GET", path, &[host]));
+        assert_eq!(answer.status(), status, "{path} {host}");
+    }
+    proxy.exchange(b"GET /api/x HTTP/1.0\r\n\r\n").expect_error(404, "http_request_error");
+    assert_eq!(app.requests().len(), 3);
+}
+
+fn who_is_not_served_gets_no_origin_either(mode: Mode) {
+    let app = Origin::ok();
+    let config = in_front_of(mode, &app).set("access.clients", vec!["127.0.0.1"]);
+    let proxy = config.set("access.local_client_bypass", false).start();
+    proxy.exchange(plain("GET", "/api/x", &["Host: app.test"])).expect_ok("ok");
+    let mut stranger = Client::connect_from(IpAddr::from([127, 0, 0, 9]), proxy.addr());
+    stranger.send(plain("GET", "/api/x", &["Host: app.test"]));
+    stranger.answer().expect_error(403, "http_request_denied");
+    // A route that is denied in front of it is nobody's.
+    let denied = proxy.exchange(plain("GET", "/api/admin", &["Host: app.test"]));
+    denied.expect_own(&[403, 404]);
+    assert_eq!(app.requests().len(), 1);
+}
+
+#[test]
+fn origins_are_for_who_logs_in() {
+    let app = Origin::ok();
+    let proxy = in_front_of(Mode::SingleThreaded, &app)
+        .set("access.users_file", "users")
+        .file("users", USERS)
+        .start();
+    let anybody = proxy.exchange(plain("GET", "/api/x", &["Host: app.test"]));
+    anybody.expect_error(407, "http_request_denied");
+    let as_ann = ["Host: app.test", "Proxy-Authorization: Basic YW5uOnNlY3JldA=="];
+    proxy.exchange(plain("GET", "/api/x", &as_ann)).expect_ok("ok");
+    assert_eq!(app.request_at(0).head.all("proxy-authorization").len(), 0);
 }

@@ -20,6 +20,7 @@ fn status(ready: bool) -> Status {
         uptime_ms: 1,
         generation: 1,
         listeners: Vec::new(),
+        tls_listeners: Vec::new(),
         ready,
         stopping: false,
         last_reload: None,

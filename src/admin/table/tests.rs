@@ -26,6 +26,7 @@ fn status() -> Status {
         uptime_ms: 90_061_000,
         generation: 2,
         listeners: vec!["127.0.0.1:8080".parse().unwrap(), "[::1]:8080".parse().unwrap()],
+        tls_listeners: Vec::new(),
         ready: true,
         stopping: false,
         reloads: 1,

@@ -1,7 +1,6 @@
 //! `config.yml` is the manual: complete, in order, in words, and true.
 
 use super::*;
-use crate::config::keys::UNBUILT;
 
 const MANUAL: &str = include_str!("../../../config.yml");
 
@@ -33,21 +32,6 @@ fn every_key_is_explained() {
         let above = lines[..line(value) - 1].iter().rev().map(|line| line.trim());
         let first = above.take_while(|line| !line.is_empty()).find(|line| line.starts_with('#'));
         assert!(first.is_some(), "nothing is said of {}", value.key);
-    }
-}
-
-#[test]
-fn the_unbuilt_is_named() {
-    for (key, _) in UNBUILT {
-        let shipped = shipped();
-        let value = shipped.in_force.iter().find(|value| value.key == *key).unwrap();
-        let lines: Vec<&str> = MANUAL.lines().collect();
-        let paragraph: Vec<_> =
-            lines[..line(value) - 1].iter().rev().take_while(|line| !line.trim().is_empty()).collect();
-        assert!(
-            paragraph.iter().any(|line| line.to_lowercase().contains("not supported yet")),
-            "{key} is not said to be unsupported"
-        );
     }
 }
 

@@ -112,19 +112,6 @@ fn a_missing_file_is_a_problem_only_when_it_was_named() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    for (text, key) in [
-        ("tls: { listen_addr: \"0.0.0.0:8443\" }", "tls.listen_addr"),
-        ("tls: { cert_path: a.pem }", "tls.cert_path"),
-    ] {
-        let all = problems(text, &[]);
-        assert!(all.contains(&format!("{key}: ")) && all.contains("not supported yet"), "{all}");
-    }
-    let defaults = "user: null\ntls: { min_version: \"1.2\" }\nroutes: []\n";
-    assert!(load_text(defaults, &[]).is_ok());
-}
-
-#[test]
 fn values_have_many_forms() {
     let text = "listen_addr: [\"127.0.0.1:0\", \"[::1]:0\"]\nforwarding: { via: off }\ndns: { servers: [\"192.0.2.53\", \"192.0.2.54:5353\"] }\n\
                 timeouts: { connect: 2, half_close: 1500ms, tunnel_idle: 1h }\nlimits: { max_header_bytes: 8KiB, max_body_size: 1MB }\n\

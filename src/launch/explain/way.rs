@@ -3,7 +3,7 @@
 use crate::{
     config::{
         settings::{AccessMode, GroupKind, GroupSettings, Settings},
-        show_duration, show_size,
+        show::{show_duration, show_size},
     },
     policy::{
         Facts, Policy, Route, Via,

@@ -102,7 +102,8 @@ impl Direction {
         if self.bulk.is_holding() {
             return true;
         }
-        !matches!(self.held, Held::Nothing)
+        // What encrypts holds what is not flushed.
+        !matches!(self.held, Held::Nothing) || self.tally.unflushed
     }
 
     /// From now on the source is read, but nothing is written.

@@ -13,7 +13,7 @@ use super::{
     sending::{Attending, Failed},
 };
 use crate::{
-    message::hop_by_hop::Upgrade,
+    message::{hop_by_hop::Upgrade, target::Scheme},
     proxy::{
         error::ProxyError,
         exchange::Exchange,
@@ -65,12 +65,13 @@ async fn give<'a>(
     client: &mut Client,
     exchange: &mut Exchange,
 ) -> Result<(Connection, usize), Failure> {
-    let mut connection = match turn.take(errand.pool, &errand.origin) {
+    let purpose = turn.purpose(errand.scheme == Scheme::Https);
+    let mut connection = match turn.take(errand.pool, &errand.origin, purpose) {
         Some(connection) => connection,
-        None => connect(errand, turn, through, exchange).await?,
+        None => connect(turn, purpose, through, exchange).await?,
     };
-    let (request, upgrade) =
-        prepare(errand, client.peer().ip(), exchange, Some(turn)).map_err(Failure::of_the_client)?;
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
+        .map_err(Failure::of_the_client)?;
     let request = request.paced(exchange.pace());
     let (attending, _) = match prepared {
         Some(before) => {
@@ -86,7 +87,7 @@ async fn give<'a>(
         let _ = attending.finish_interim(client).await;
         let failure = match attended {
             // What the parent wants to know is not for the client to tell.
-            Ok(end) if turn.wants_whole_url() && wants_password(&mut connection, end) => {
+            Ok(end) if turn.wants_whole_url(purpose) && wants_password(&mut connection, end) => {
                 return Err(Failure { error: bad_credentials(), is_its_own: true, may_move: false });
             }
             Ok(end) => return Ok((connection, end)),
@@ -106,19 +107,19 @@ async fn give<'a>(
             return Err(Failure { error: failure.into(), is_its_own: true, may_move });
         }
         exchange.repeated();
-        connection = connect(errand, turn, through, exchange).await?;
+        connection = connect(turn, purpose, through, exchange).await?;
         attending.restart();
     }
 }
 
 async fn connect(
-    errand: &Errand<'_>,
     turn: &Turn,
+    purpose: Purpose,
     through: &mut Through<'_>,
     exchange: &mut Exchange,
 ) -> Result<Connection, Failure> {
-    let reached = through.connect(turn, Purpose::Requests, b"", exchange).await?;
-    Ok(turn.keep(reached.dialled, &errand.origin, exchange.seat()))
+    let reached = through.connect(turn, purpose, b"", exchange).await?;
+    Ok(turn.keep(reached.dialled, &through.errand(purpose, b"")))
 }
 
 /// Whether the status is 407.

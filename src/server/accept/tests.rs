@@ -90,6 +90,7 @@ async fn a_panic_takes_nobody_else_down() {
         },
         balancers: Arc::default(),
         tcp_keepalive: Duration::from_secs(30),
+        tls: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -19,6 +19,8 @@
 //! | `name_server` | a DNS server with a small zone |
 //! | `redis` | a Redis server, where it is installed |
 //! | `tls_origin` | an HTTPS origin with a fresh certificate |
+//! | `certificates` | authorities and what they sign |
+//! | `secure` | either end of TLS, in memory of the test |
 //! | `process` | what /proc says |
 //! | `wait` | deadlines |
 //! | `folder` | a temporary directory |
@@ -27,6 +29,7 @@ mod admin;
 mod answer;
 mod backend;
 mod black_hole;
+mod certificates;
 mod client;
 mod config;
 mod folder;
@@ -37,6 +40,7 @@ mod origin;
 pub(crate) mod process;
 mod proxy;
 mod redis;
+pub(crate) mod secure;
 mod tls_origin;
 mod wait;
 mod wire;
@@ -46,6 +50,7 @@ pub(crate) use self::{
     answer::Answer,
     backend::Backend,
     black_hole::BlackHole,
+    certificates::{Authority, Signed},
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
@@ -55,6 +60,7 @@ pub(crate) use self::{
     origin::{Conn, Origin},
     proxy::Proxy,
     redis::Redis,
+    secure::SecureOrigin,
     tls_origin::TlsOrigin,
     wait::{PATIENCE, at_full_size, eventually, pause, within},
     wire::{Body, End, Wire},

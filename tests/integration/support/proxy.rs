@@ -56,6 +56,15 @@ impl Proxy {
         self.addr
     }
 
+    /// Where it listens for clients with TLS, where that was asked for.
+    #[track_caller]
+    pub(crate) fn tls_addr(&self) -> SocketAddr {
+        let line = self.log_line("tls=true");
+        field(&line, "addr")
+            .and_then(|addr| addr.parse().ok())
+            .unwrap_or_else(|| panic!("no address: {line}"))
+    }
+
     /// Its endpoint for browsers and monitoring, where that was asked for.
     #[track_caller]
     pub(crate) fn admin(&self) -> Admin {
