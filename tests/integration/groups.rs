@@ -17,8 +17,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, BlackHole, Client, Config, Mode, NameServer, Origin, PATIENCE, Proxy, Reply, at_full_size,
-    eventually, in_every_mode, metrics, process, within,
+    Authority, Backend, BlackHole, Client, Config, Mode, NameServer, Origin, PATIENCE, Proxy, Reply,
+    SecureOrigin, at_full_size, eventually, in_every_mode, metrics, process, within,
 };
 
 in_every_mode! {
@@ -30,6 +30,7 @@ in_every_mode! {
     our_own_listener_is_no_server,
     the_addresses_of_a_name_take_turns,
     a_source_address_of_its_own,
+    servers_with_tls,
     a_reload_changes_groups,
 }
 
@@ -462,6 +463,21 @@ fn a_source_address_of_its_own(mode: Mode) {
     let proxy = with_groups(Config::new(mode), &groups).start();
     proxy.exchange(get("g.test")).expect_ok("ok");
     assert_eq!(peer.lock().unwrap().unwrap().ip(), Ipv4Addr::new(127, 0, 0, 9));
+}
+
+fn servers_with_tls(mode: Mode) {
+    let authority = Authority::new();
+    let origin = SecureOrigin::ok(&authority.server(&["localhost"]));
+    let servers = json!([{ "url": format!("https://{}", origin.authority("localhost")) }]);
+    let check = json!({ "interval": "50ms", "timeout": "50ms", "path": "/up" });
+    let groups = [json!({ "name": "g", "kind": "origin", "servers": servers, "health_check": check })];
+    let config = Config::new(mode).file("ca.pem", &authority.pem()).set("upstream.tls.ca_path", "ca.pem");
+    let proxy = with_groups(config, &groups).start();
+    proxy.exchange(get("g.test")).expect_ok("ok");
+    eventually("it is looked at", || {
+        Some(()).filter(|()| origin.heads().iter().any(|head| head.starts_with("GET /up ")))
+    });
+    assert!(proxy.log_lines("state=down").is_empty(), "{}", proxy.log());
 }
 
 fn a_reload_changes_groups(mode: Mode) {

@@ -12,10 +12,15 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Config, Folder, Mode, Origin, Proxy, TlsOrigin, eventually, in_every_mode};
+use crate::support::{
+    Authority, Config, Folder, Mode, Origin, PATIENCE, Proxy, SecureOrigin, TlsOrigin, eventually,
+    in_every_mode, process, secure, within,
+};
 
 in_every_mode! {
     two_in_a_row,
+    two_in_a_row_with_tls,
+    secrets_are_kept_from_parents,
     what_a_parent_says_of_itself_is_for_us,
     a_parent_that_says_no_to_a_tunnel,
     what_comes_right_behind_the_answer_is_not_lost,
@@ -107,6 +112,47 @@ fn two_in_a_row(mode: Mode) {
     assert_eq!(line["user"], "ann", "{line}");
     let line = parent.access_line(|line| line["method"] == "CONNECT");
     assert_eq!(line["user"], "ann", "{line}");
+}
+
+fn two_in_a_row_with_tls(mode: Mode) {
+    let authority = Authority::new();
+    let parent = Config::new(mode)
+        .set("forwarding.via", "parent")
+        .set("access.users_file", "users")
+        .file("users", ANN);
+    let parent = secure::listening(parent, &authority).start();
+    let url = |host: &str| format!("https://ann:secret@{host}:{}", parent.tls_addr().port());
+    let trusting = |host: &str| {
+        child_of(mode, &url(host))
+            .file("parent-ca.pem", &authority.pem())
+            .set("upstream.tls.ca_path", "parent-ca.pem")
+    };
+    expect_service(&trusting("localhost").start());
+    // Who cannot be verified gets neither the request nor the password.
+    let (child, origin) = (child_of(mode, &url("localhost")).start(), Origin::ok());
+    child.exchange(origin.get("/", &[])).expect_error(503, "destination_unavailable");
+    assert_eq!(origin.connections(), 0);
+}
+
+/// What is to reach its origin with TLS goes through a parent unseen, whatever the parent is.
+fn secrets_are_kept_from_parents(mode: Mode) {
+    let authority = Authority::new();
+    let origin = SecureOrigin::ok(&authority.server(&["localhost"]));
+    let (parent, socks) = (parent(mode), Socks::start(0));
+    for url in [url(&parent, "ann:secret@"), format!("socks5://ann:s%40cret@{}", socks.addr)] {
+        let child = child_of(mode, &url).file("origin-ca.pem", &authority.pem());
+        let child = child.set("upstream.tls.ca_path", "origin-ca.pem").one_worker().start();
+        let name = origin.authority("localhost");
+        let mut client = child.client();
+        for _ in 0..2 {
+            client.send(format!("GET https://{name}/secret HTTP/1.1\r\nHost: {name}\r\n\r\n"));
+            client.answer().expect_ok("ok");
+        }
+        let line = child.access_line(|line| line["reused"] == true);
+        assert_eq!((&line["route"], &line["scheme"]), (&json!("up"), &json!("https")), "{line}");
+    }
+    let lines = parent.access_lines_at_least(1);
+    assert!(lines.iter().all(|line| line["method"] == "CONNECT"), "{lines:?}");
 }
 
 fn what_a_parent_says_of_itself_is_for_us(mode: Mode) {
@@ -349,7 +395,8 @@ impl Squid {
         );
         let file = folder.write("squid.conf", text);
         let child = Command::new(program)
-            .args(["-N", "-f", &file.display().to_string()])
+            // Instances of one name share memory.
+            .args(["-N", "-n", &format!("t{}p{port}", std::process::id()), "-f", &file.display().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -363,8 +410,12 @@ impl Squid {
 
 impl Drop for Squid {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It has things to clean up.
+        process::signal(self.child.id(), nix::sys::signal::Signal::SIGTERM);
+        if !within(PATIENCE, || self.child.try_wait().is_ok_and(|status| status.is_some())) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
