@@ -469,7 +469,7 @@ fn servers_with_tls(mode: Mode) {
     let authority = Authority::new();
     let origin = SecureOrigin::ok(&authority.server(&["localhost"]));
     let servers = json!([{ "url": format!("https://{}", origin.authority("localhost")) }]);
-    let check = json!({ "interval": "50ms", "timeout": "50ms", "path": "/up" });
+    let check = json!({ "interval": "2s", "timeout": "2s", "path": "/up" });
     let groups = [json!({ "name": "g", "kind": "origin", "servers": servers, "health_check": check })];
     let config = Config::new(mode).file("ca.pem", &authority.pem()).set("upstream.tls.ca_path", "ca.pem");
     let proxy = with_groups(config, &groups).start();
