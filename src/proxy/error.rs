@@ -86,16 +86,6 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    /// A parent would have to be trusted with what is to be read by its host only. (Origins behind us are the host.)
-    pub(super) fn https_over_a_parent() -> Self {
-        Self::new(
-            Blame::Downstream,
-            StatusCode::NOT_IMPLEMENTED,
-            ProxyErrorType::HttpRequestError,
-            "https:// in a request target is not fetched over a parent, to which its route leads: use CONNECT",
-        )
-    }
-
     /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
     pub(super) fn not_known(why: NotKnown, challenge: &str) -> Self {
         let (status, kind, text, field) = match why {

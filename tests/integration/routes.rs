@@ -405,15 +405,3 @@ fn origins_are_for_who_logs_in() {
     proxy.exchange(plain("GET", "/api/x", &as_ann)).expect_ok("ok");
     assert_eq!(app.request_at(0).head.all("proxy-authorization").len(), 0);
 }
-
-#[test]
-fn nothing_goes_to_a_parent_in_clear_text_that_was_to_be_encrypted() {
-    let parent = Origin::ok();
-    let proxy = Config::new(Mode::SingleThreaded)
-        .set("upstreams", json!([{ "name": "far", "kind": "proxy", "servers": [{ "url": parent.url("") }] }]))
-        .set("default_route", "far")
-        .start();
-    let answer = proxy.exchange(head(&["GET https://app.test/api/x HTTP/1.1", "Host: app.test"]));
-    answer.expect_error(501, "http_request_error");
-    assert_eq!(parent.connections(), 0);
-}
