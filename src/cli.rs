@@ -72,12 +72,37 @@ enum Subcommands {
         /// A level, a filter such as info,rust_forward_proxy::net=debug, or default: what the configuration says
         level: Option<String>,
     },
+    /// An authority of one's own, for hosts that are intercepted
+    Ca {
+        #[command(subcommand)]
+        command: AuthorityCommands,
+    },
     /// Read a password, from the terminal without showing it or from a pipe, and print a line for the users file
     HashPassword {
         /// Whose it is
         #[arg(value_name = "USER")]
         user: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuthorityCommands {
+    /// Write a new certificate and its key. Nothing that exists is overwritten
+    Create(AuthorityFiles),
+}
+
+/// An authority that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct AuthorityFiles {
+    /// The file for the certificate, which clients are to trust
+    #[arg(long, value_name = "FILE", default_value = "ca.pem")]
+    pub cert: PathBuf,
+    /// The file for the key, which its owner alone can read
+    #[arg(long, value_name = "FILE", default_value = "ca-key.pem")]
+    pub key: PathBuf,
+    /// What the authority is called
+    #[arg(long, value_name = "NAME", default_value = "rust-forward-proxy", value_parser = authority_name)]
+    pub name: String,
 }
 
 /// A request that is to be explained.
@@ -98,6 +123,16 @@ pub struct Explanation {
     /// Who has logged in
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+fn authority_name(text: &str) -> Result<String, String> {
+    let is_name =
+        (1..=64).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control);
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 64 bytes without control characters are accepted".into())
+    }
 }
 
 fn number_of_workers(text: &str) -> Result<NonZeroUsize, String> {
@@ -126,6 +161,8 @@ pub enum Command {
         /// The version of the hand-over that a launcher asks for who wants to be succeeded.
         handover: Option<String>,
     },
+    /// Make an authority.
+    CreateAuthority(AuthorityFiles),
     /// Print a line for the users file.
     HashPassword {
         /// Whose password it is.
@@ -168,6 +205,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             Some(level) if level == "default" => LevelWish::Configured,
             Some(level) => LevelWish::Set(level),
         })),
+        Some(Subcommands::Ca { command: AuthorityCommands::Create(files) }) => {
+            Command::CreateAuthority(files)
+        }
         Some(Subcommands::HashPassword { user }) => Command::HashPassword { user },
     };
     let flags = [

@@ -23,6 +23,7 @@ use crate::{
 #[cfg(unix)]
 use crate::{control::privileges::PrivilegesError, supervisor::handover};
 
+mod authority;
 mod explain;
 #[cfg(unix)]
 mod ground;
@@ -117,6 +118,7 @@ fn conclude(result: Result<u8, Failure>) -> ExitCode {
 fn obey(invocation: &Invocation) -> Result<u8, Failure> {
     let command = match &invocation.command {
         Command::HashPassword { user } => return hash_password::run(user),
+        Command::CreateAuthority(files) => return authority::create(files),
         #[cfg(not(unix))]
         Command::Ask(_) | Command::Status { .. } => {
             let text = "this system has no unix sockets, over which an instance is spoken to";

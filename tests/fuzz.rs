@@ -57,6 +57,7 @@ targets! {
     request_head "../fuzz/fuzz_targets/request_head.rs"
     request_target "../fuzz/fuzz_targets/request_target.rs"
     response_head "../fuzz/fuzz_targets/response_head.rs"
+    socks "../fuzz/fuzz_targets/socks.rs"
     users_file "../fuzz/fuzz_targets/users_file.rs"
 }
 

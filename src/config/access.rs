@@ -39,7 +39,7 @@ fn clients(reader: &mut Reader<'_>) -> Vec<NetPattern> {
     entries
 }
 
-fn destinations(
+pub(super) fn destinations(
     reader: &mut Reader<'_>,
     key: &'static str,
     default: Vec<DestinationPattern>,

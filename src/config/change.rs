@@ -4,9 +4,9 @@
 //! holds the two together.
 
 use super::settings::{
-    AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, LimitsSettings,
-    ListenSettings, LoggingSettings, RateLimitSettings, RuntimeSettings, Settings, SupervisionSettings,
-    TimeoutsSettings, TlsSettings, UpstreamSettings, UpstreamTlsSettings,
+    AccessLogSettings, AccessSettings, AdminSettings, DnsSettings, ForwardingSettings, InterceptionSettings,
+    LimitsSettings, ListenSettings, LoggingSettings, RateLimitSettings, RuntimeSettings, Settings,
+    SupervisionSettings, TimeoutsSettings, TlsSettings, UpstreamSettings, UpstreamTlsSettings,
 };
 
 /// What it takes for all that differs between two configurations.
@@ -106,6 +106,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         routes,
         default_route,
         tls,
+        interception,
         logging,
         access_log,
         admin,
@@ -229,6 +230,13 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
             handshake_timeout,
             max_handshakes,
         }
+    );
+    section!(
+        keys,
+        interception,
+        &new.interception,
+        "interception",
+        InterceptionSettings { hosts, exempt, ca_cert_path, ca_key_path }
     );
     section!(keys, logging, &new.logging, "logging", LoggingSettings { console, file, format });
     section!(

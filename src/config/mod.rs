@@ -11,6 +11,7 @@ mod access;
 pub mod change;
 pub mod conditions;
 mod files;
+mod interception;
 mod keys;
 mod listen;
 pub mod load;

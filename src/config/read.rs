@@ -11,7 +11,7 @@ use std::{
 use http::HeaderName;
 
 use super::{
-    access, listen, rate_limit,
+    access, interception, listen, rate_limit,
     reader::{Reader, quoted, show_duration, socket_address, text},
     routes,
     settings::{
@@ -63,6 +63,7 @@ pub(super) fn settings(reader: &mut Reader<'_>) -> Settings {
         default_route: routes::default(reader, &ways),
         upstreams,
         tls: tls::read(reader),
+        interception: interception::read(reader),
         logging: logging(reader),
         access_log: access_log(reader),
         admin: admin(reader),

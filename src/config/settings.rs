@@ -17,14 +17,17 @@ pub use super::{
     rate::Rate,
     rate_limit::{LimitKey, LimitSettings, RateLimitSettings, Store},
     routes::{FieldSettings, GroupPlace, RouteSettings, RouteTimeouts, RouteVia, SetField, ValuePart},
-    tls::{TlsSettings, UpstreamTlsSettings},
+    tls::{PemFile, TlsSettings, UpstreamTlsSettings},
     upstreams::{
         Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings, ServerCredentials,
         ServerScheme, ServerSettings,
     },
     users::UsersFile,
 };
-use crate::net::filter::{NetPattern, NetSet};
+use crate::net::{
+    filter::{NetPattern, NetSet},
+    tls::certificate::{Chain, PrivateKey},
+};
 
 /// The configuration in force.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +70,8 @@ pub struct Settings {
     pub default_route: RouteVia,
     /// Section `tls`.
     pub tls: TlsSettings,
+    /// Section `interception`.
+    pub interception: InterceptionSettings,
     /// Section `logging`.
     pub logging: LoggingSettings,
     /// Section `access_log`.
@@ -315,6 +320,19 @@ impl From<NetSet> for DestinationPattern {
     fn from(set: NetSet) -> Self {
         Self::Net(NetPattern::Set(set))
     }
+}
+
+/// Hosts in whose place the proxy answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterceptionSettings {
+    /// Whose tunnels are opened; none = nobody's.
+    pub hosts: DestinationList,
+    /// Whose are not, for all that.
+    pub exempt: DestinationList,
+    /// The authority that signs what clients see. With hosts, there are a certificate and a key.
+    pub ca_cert_path: Option<PemFile<Chain>>,
+    /// The key that belongs to it.
+    pub ca_key_path: Option<PemFile<PrivateKey>>,
 }
 
 /// Diagnostics.

@@ -132,7 +132,7 @@ pub(super) fn read_upstream(reader: &mut Reader<'_>) -> UpstreamTlsSettings {
     settings
 }
 
-fn pem<T>(
+pub(super) fn pem<T>(
     reader: &mut Reader<'_>,
     key: &'static str,
     parse: impl Fn(&str) -> Result<T, PemError>,
@@ -221,7 +221,8 @@ pub fn outlook(loaded: &Loaded) -> (Problems, Vec<String>) {
             }
         }
         if let Some(key) = key
-            && is_open(&key.path)
+            // A group may be the one of those who need it.
+            && is_open(&key.path, 0o007)
         {
             notices.push(format!(
                 "{key_key}: anybody on this host can read the key {:?}: chmod o= it",
@@ -232,14 +233,14 @@ pub fn outlook(loaded: &Loaded) -> (Problems, Vec<String>) {
     (problems, notices)
 }
 
-/// Whether a file can be read by everybody. A group may be the one of those who need it.
+/// Whether a file can be read by those whose permissions are `whose`.
 #[cfg(unix)]
-fn is_open(path: &Path) -> bool {
+pub(super) fn is_open(path: &Path, whose: u32) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o007 != 0)
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & whose != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open(_: &Path) -> bool {
+pub(super) fn is_open(_: &Path, _: u32) -> bool {
     false
 }

@@ -91,5 +91,13 @@ pub fn write(version: Version, client: SocketAddr, destination: SocketAddr, out:
     }
 }
 
+/// Appends the header that says: on behalf of nobody else, as a health check is.
+pub fn write_own(version: Version, out: &mut Vec<u8>) {
+    out.extend_from_slice(match version {
+        Version::V1 => v1::OWN,
+        Version::V2 => v2::OWN,
+    });
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! and what is not may hold back what was written until it is flushed.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::relay::Conduit;
+use super::{ahead::Ahead, relay::Conduit};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -24,16 +25,32 @@ pub enum Stream {
     /// A socket.
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
-    Tls(Box<TlsStream<Self>>),
+    Tls(Box<TlsStream<Ahead>>),
+    /// One of many that share a connection.
+    Carried(Box<dyn Carried>),
+}
+
+/// A stream that has no socket of its own, but is carried by a connection beside others.
+pub trait Carried: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {
+    /// Our end of what carries it.
+    ///
+    /// # Errors
+    ///
+    /// That is no more.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Has it reset when it is dropped.
+    fn reset_on_close(&self);
 }
 
 impl Stream {
-    /// The socket at the bottom of it.
+    /// The socket at the bottom of it, where it has it for itself.
     #[must_use]
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(socket) => socket,
-            Self::Tls(tls) => tls.get_ref().0.socket(),
+            Self::Tcp(socket) => Some(socket),
+            Self::Tls(tls) => tls.get_ref().0.stream().socket(),
+            Self::Carried(_) => None,
         }
     }
 
@@ -43,7 +60,11 @@ impl Stream {
     ///
     /// The socket is no more.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            Self::Tls(tls) => tls.get_ref().0.stream().local_addr(),
+            Self::Carried(carried) => carried.local_addr(),
+        }
     }
 
     /// Reads what is there already.
@@ -55,7 +76,7 @@ impl Stream {
         match self {
             Self::Tcp(socket) => socket.try_read(bytes),
             // What has come may be no content at all: only reading tells.
-            Self::Tls(_) => {
+            Self::Tls(_) | Self::Carried(_) => {
                 let mut space = ReadBuf::new(bytes);
                 match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space) {
                     Poll::Ready(read) => read.map(|()| space.filled().len()),
@@ -80,7 +101,13 @@ impl Stream {
 
     /// Has the connection reset when it is closed, for what it carries is not complete, or nobody takes it.
     pub fn reset_on_close(&self) {
-        let _ = self.socket().set_zero_linger();
+        match self {
+            Self::Tcp(socket) => {
+                let _ = socket.set_zero_linger();
+            }
+            Self::Tls(tls) => tls.get_ref().0.stream().reset_on_close(),
+            Self::Carried(carried) => carried.reset_on_close(),
+        }
     }
 }
 
@@ -94,7 +121,7 @@ impl Conduit for Stream {
     fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Carried(_) => None,
         }
     }
 
@@ -107,7 +134,8 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Tls(tls) => read_records(tls, cx, buf),
+            Self::Carried(carried) => Pin::new(carried).poll_read(cx, buf),
         }
     }
 }
@@ -117,6 +145,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Self::Carried(carried) => Pin::new(carried).poll_write(cx, bytes),
         }
     }
 
@@ -128,6 +157,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, parts),
+            Self::Carried(carried) => Pin::new(carried).poll_write_vectored(cx, parts),
         }
     }
 
@@ -135,6 +165,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Carried(carried) => carried.is_write_vectored(),
         }
     }
 
@@ -142,6 +173,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Carried(carried) => Pin::new(carried).poll_flush(cx),
         }
     }
 
@@ -149,6 +181,26 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Carried(carried) => Pin::new(carried).poll_shutdown(cx),
         }
+    }
+}
+
+/// Reads as much as there is: TLS gives one record at a time, and whoever reads writes what he has got before he reads on.
+fn read_records(
+    tls: &mut TlsStream<Ahead>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let mut seen = before;
+    loop {
+        let polled = Pin::new(&mut *tls).poll_read(cx, buf);
+        let now = buf.filled().len();
+        if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
+            // An end or a failure behind what was read is found again by who asks again.
+            return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        seen = now;
     }
 }

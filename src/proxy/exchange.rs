@@ -24,6 +24,7 @@ use crate::{
         authority::Authority,
         dial::Dialled,
         relay::{Meter, RelayCounts, RelayOutcome},
+        tls::TlsError,
     },
     policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
@@ -186,14 +187,18 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
-        match &permit.would_route {
+        self.would_route(permit.would_route.as_ref());
+    }
+
+    /// What a route would have done with it that only reports.
+    pub(super) fn would_route(&mut self, action: Option<&Action>) {
+        match action {
             None => {}
             Some(Action::Deny(rule)) => self.would_refuse(rule),
             Some(Action::Take(route)) => self.would_take(route),
         }
     }
 
-    /// A route that only reports would have led it elsewhere.
     fn would_take(&mut self, route: &Route) {
         let to = self.authority.as_ref().map(tracing::field::display);
         tracing::info!(client = %self.client, to, rule = %route.rule, via = %route.way, "mode is report: would take this way");
@@ -307,6 +312,17 @@ impl Exchange {
             RelayOutcome::ClientFailed(_) => "client",
             RelayOutcome::OriginFailed(_) => "upstream",
         };
+    }
+
+    /// Its tunnel was opened, or could not be: the client speaks no TLS, or does not trust us.
+    pub(super) fn entered(&mut self, shaken: Result<(), TlsError>) {
+        match shaken {
+            Ok(()) => self.close = "intercepted",
+            Err(error) => {
+                tracing::info!(client = %self.client, to = self.authority.as_ref().map(tracing::field::display), %error, "not intercepted");
+                self.error = Some(ProxyError::from(&error).kind);
+            }
+        }
     }
 
     /// It came to its end in order.

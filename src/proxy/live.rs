@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::ProxyError,
+    interception::Interception,
     limiter::{Limiter, Store},
     login::Login,
 };
@@ -39,6 +40,7 @@ pub struct Live {
     pub(super) groups: Arc<Groups>,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
+    pub(super) interception: Option<Arc<Interception>>,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
     pub(super) name: Name,
@@ -78,6 +80,8 @@ pub struct LiveOptions {
     pub groups: Arc<Groups>,
     /// How they are reached with TLS.
     pub connector: Connector,
+    /// In whose place we answer.
+    pub interception: Option<Arc<Interception>>,
     /// Who we say we are.
     pub pseudonym: Arc<Pseudonym>,
 }
@@ -105,6 +109,7 @@ impl Live {
             dialer: options.dialer,
             groups: options.groups,
             connector: options.connector,
+            interception: options.interception,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
                 max_headers: settings.limits.max_headers,

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Version};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     error::ProxyError,
     exchange::Exchange,
     forward::{self, Errand},
+    interception,
     live::{Kept, Live},
     local,
     login::Login,
@@ -136,12 +137,25 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        let proto = if head.is_http10() { "HTTP/1.0" } else { "HTTP/1.1" };
+        let proto = match head.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
         exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
+        let target = match client.inside() {
+            None => Ok(head.target.clone()),
+            Some(inside) => interception::target(head, inside),
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => return respond::failure(client, exchange, &error, form).await,
+        };
+        let is_ours = matches!(target, RequestTarget::Origin(_));
         // Whom it names, and where its path is to be found there.
-        let (origin, host, scheme, path_and_query) = match head.target.clone() {
+        let (origin, host, scheme, path_and_query) = match target {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -191,9 +205,12 @@ impl Service for Proxy {
             Ok(permit) => permit,
             Err(error) => return respond::failure(client, exchange, &error, form).await,
         };
-        if matches!(head.target, RequestTarget::Origin(_)) && !matches!(permit.route.via, Via::Origin(_)) {
+        if is_ours && !matches!(permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
+        }
+        if scheme == Scheme::Https && permit.route.via != Via::Direct {
+            return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
         }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,
@@ -316,7 +333,10 @@ pub(super) async fn weigh(
         user: user.as_deref(),
         path,
     };
-    let permit = live.policy.decide(&facts)?;
+    let permit = live
+        .policy
+        .decide(&facts)
+        .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_ref()))?;
     if let Some(limiter) = &live.limiter {
         match limiter.admit(&facts).await {
             Ok(grant) => exchange.granted(grant),

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{
     error::ProxyError,
     exchange::Exchange,
+    interception,
     live::Live,
     respond::{self, Form},
     socks,
@@ -41,7 +42,8 @@ pub(super) enum Tongue {
     Socks,
 }
 
-/// Dials `origin`, and says that there is a tunnel only when it is there.
+/// Dials `origin`, and says that there is a tunnel only when it is there. Hosts that are intercepted are dialled when there is a
+/// request for them.
 pub(super) async fn open(
     client: &mut Client,
     live: &Arc<Live>,
@@ -51,6 +53,10 @@ pub(super) async fn open(
     mut exchange: Box<Exchange>,
     tongue: Tongue,
 ) -> After {
+    if let Some(interception) = live.interception.as_ref().filter(|it| it.concerns(&origin.host)) {
+        let opened = tongue.opened(live, None);
+        return interception::enter(client, interception, origin, exchange, tongue, &opened).await;
+    }
     let reached = match live.group_of(permit) {
         None => direct(live, origin, permit, &mut exchange).await,
         Some(group) => {
@@ -73,7 +79,7 @@ pub(super) async fn open(
     };
     exchange.answered();
     exchange.respond(StatusCode::OK);
-    let answer = tongue.opened(live, &stream);
+    let answer = tongue.opened(live, Some(&stream));
     if client.send(&answer).await.is_err() {
         return After::Broken;
     }
@@ -134,15 +140,23 @@ async fn through(
 }
 
 impl Tongue {
-    async fn refuse(self, client: &mut Client, exchange: Box<Exchange>, error: ProxyError) -> After {
+    pub(super) async fn refuse(
+        self,
+        client: &mut Client,
+        exchange: Box<Exchange>,
+        error: ProxyError,
+    ) -> After {
         match self {
             Self::Http(form) => respond::failure(client, exchange, &error, form).await,
             Self::Socks => socks::refuse(client, exchange, error).await,
         }
     }
 
-    fn opened(self, live: &Live, origin: &Stream) -> Vec<u8> {
-        let Self::Http(_) = self else { return reply(Reply::Succeeded, origin.local_addr().ok()) };
+    fn opened(self, live: &Live, origin: Option<&Stream>) -> Vec<u8> {
+        let Self::Http(_) = self else {
+            let bound = origin.and_then(|origin| origin.local_addr().ok());
+            return reply(Reply::Succeeded, bound);
+        };
         let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
         if let Some(via) = live.name.via() {
             for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {

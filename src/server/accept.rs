@@ -15,7 +15,7 @@ use super::{
     connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
     drain::{Drain, DrainGuard},
-    handshake,
+    handshake, http2,
     service::Service,
 };
 use crate::net::{
@@ -130,6 +130,10 @@ async fn serve<S: Service>(
     guard: DrainGuard,
 ) {
     let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+    if arrived.protocol == Protocol::Http2 {
+        // Boxed, so that who speaks HTTP/1.1 need not have the room.
+        return Box::pin(http2::serve(arrived, shared)).await;
+    }
     if let Some(tunnel) = connection::serve(arrived, shared).await {
         // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
         tokio::spawn(contain(async move {
@@ -142,12 +146,19 @@ async fn serve<S: Service>(
 /// A client that can speak, once it is encrypted where that is wanted; none when it is gone.
 async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) -> Option<Arrived> {
     let Some(tls) = &shared.tls else {
-        return Some(Arrived { stream: stream.into(), peer, user: None, protocol: Protocol::Http1 });
+        return Some(Arrived {
+            stream: stream.into(),
+            peer,
+            user: None,
+            protocol: Protocol::Http1,
+            inside: None,
+        });
     };
     // Boxed, so that who serves a client need not have the room for its handshake.
-    let shaking = Box::pin(handshake::shake_hands(stream, tls, |how| shared.service.shaken(how)));
+    let shaking =
+        Box::pin(handshake::shake_hands(stream, tls, &shared.drain, |how| shared.service.shaken(how)));
     let Accepted { stream, protocol, user, .. } = shaking.await?;
-    Some(Arrived { stream, peer, user, protocol })
+    Some(Arrived { stream, peer, user, protocol, inside: None })
 }
 
 /// Answers a client for which there is no room, with what the socket takes at once. One that expects TLS understands no answer.

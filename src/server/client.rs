@@ -19,13 +19,13 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{connection::Arrived, drain::Drain, head::RequestHead};
+use super::{connection::Arrived, drain::Drain, head::RequestHead, http2::StreamFault};
 use crate::{
     message::{
         head::{self, HeadError, HeadLimits},
         socks,
     },
-    net::{inbox::Inbox, stream::Stream},
+    net::{authority::Authority, inbox::Inbox, stream::Stream},
 };
 
 /// What is read from clients, and for how long they are waited for.
@@ -52,6 +52,8 @@ pub enum Fault {
     HeadTimeout,
     /// The client closed its connection inside the head.
     Incomplete,
+    /// What came on a stream of HTTP/2 has no head.
+    Stream(StreamFault),
 }
 
 /// A head that was refused: the cause, and what had come of it.
@@ -94,6 +96,7 @@ pub struct Client {
     inbox: Inbox,
     peer: Peer,
     user: Option<Arc<str>>,
+    inside: Option<Arc<Authority>>,
     local: Option<SocketAddr>,
     timer: Timer,
     options: Arc<ClientOptions>,
@@ -116,9 +119,10 @@ impl Client {
             inbox: Inbox::new(),
             peer: arrived.peer,
             user: arrived.user,
+            may_be_socks: options.socks5 && arrived.inside.is_none(),
+            inside: arrived.inside,
             local: None,
             timer: Timer::default(),
-            may_be_socks: options.socks5,
             options,
             drain,
             searched: 0,
@@ -140,10 +144,17 @@ impl Client {
         self.peer.is_brought
     }
 
-    /// Whom the client's certificate names, where clients have to have one.
+    /// Whose the connection is, where that is known of all of it: whom the client's certificate names, where clients have to have
+    /// one.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<str>> {
         self.user.as_ref()
+    }
+
+    /// Whom the client believes to speak with, where that is somebody else than us.
+    #[must_use]
+    pub fn inside(&self) -> Option<&Arc<Authority>> {
+        self.inside.as_ref()
     }
 
     /// Our end of the client's connection, as soon as somebody asks for it.
@@ -245,6 +256,10 @@ impl Client {
             }
         })
         .await
+    }
+
+    pub(super) fn whose(&self) -> Peer {
+        self.peer
     }
 
     pub(super) fn drain(&self) -> Drain {

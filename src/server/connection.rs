@@ -22,9 +22,13 @@ use super::{
     drain::Drain,
     handshake::TlsOptions,
     linger,
-    service::{After, ClientIo, Service, Tunnel},
+    service::{After, ClientIo, Inside, Service, Tunnel},
 };
-use crate::net::{stream::Stream, tls::Protocol};
+use crate::net::{
+    authority::Authority,
+    stream::Stream,
+    tls::{Accepted, Protocol, TlsError},
+};
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -46,8 +50,10 @@ pub(super) struct Arrived {
     pub(super) peer: Peer,
     /// Whom its certificate names.
     pub(super) user: Option<Arc<str>>,
-    /// What it wants to speak, as agreed on in the TLS handshake. Only HTTP/1.1 is offered there.
+    /// What it wants to speak, as agreed on in the TLS handshake.
     pub(super) protocol: Protocol,
+    /// Whom it believes to speak with, where that is somebody else than us.
+    pub(super) inside: Option<Arc<Authority>>,
 }
 
 /// What every connection of a server shares.
@@ -96,7 +102,6 @@ const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a client until it is closed, or goes on as a tunnel.
 pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
-    debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
@@ -105,7 +110,7 @@ pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) 
             Next::Socks(started) => {
                 // Boxed, as below.
                 match Box::pin(shared.service.serve_socks(&mut client, started)).await {
-                    After::Takeover(takeover) => break End::After(After::Takeover(takeover)),
+                    after @ (After::Takeover(_) | After::Inside(_)) => break End::After(after),
                     _ => break End::Socks,
                 }
             }
@@ -124,9 +129,42 @@ pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) 
             let (stream, early) = client.into_parts();
             Some(takeover(ClientIo { stream, early }))
         }
+        End::After(After::Inside(inside)) => Some(enter(*inside, client, shared)),
         end => {
             // Boxed, as above.
             Box::pin(finish(end, client, &shared)).await;
+            None
+        }
+    }
+}
+
+/// Goes on as the connection inside of `client`, which is served as any other is: to be run where tunnels are.
+pub(super) fn enter<S: Service>(inside: Inside, client: Client, shared: Arc<Shared<S>>) -> Tunnel {
+    Box::pin(async move {
+        let Some(arrived) = shake_hands(inside, client, &shared).await else { return };
+        if let Some(tunnel) = serve(arrived, shared).await {
+            tunnel.await;
+        }
+    })
+}
+
+/// Shakes hands with a client that believes to speak with somebody else; none when it is closed.
+async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared<S>) -> Option<Arrived> {
+    let Inside { acceptor, timeout: patience, authority, user, tell } = inside;
+    let peer = client.whose();
+    let (stream, early) = client.into_parts();
+    match timeout(patience, acceptor.accept(stream, &early)).await {
+        Ok(Ok(Accepted { stream, protocol, .. })) => {
+            tell(Ok(()));
+            Some(Arrived { stream, peer, user, protocol, inside: Some(authority) })
+        }
+        Ok(Err(refused)) => {
+            tell(Err(refused.error));
+            linger::close(refused.stream, shared.client.client_header).await;
+            None
+        }
+        Err(_) => {
+            tell(Err(TlsError::Closed));
             None
         }
     }
@@ -152,7 +190,7 @@ async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
             let (stream, _) = client.into_parts();
             stream.reset_on_close();
         }
-        End::After(After::Cut | After::Takeover(_)) => {}
+        End::After(After::Cut | After::Takeover(_) | After::Inside(_)) => {}
     }
 }
 

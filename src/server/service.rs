@@ -1,6 +1,6 @@
 //! What a server serves.
 
-use std::{fmt, future::Future, net::SocketAddr, pin::Pin};
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -9,7 +9,11 @@ use super::{
     client::{Client, RefusedHead},
     head::RequestHead,
 };
-use crate::net::stream::Stream;
+use crate::net::{
+    authority::Authority,
+    stream::Stream,
+    tls::{Acceptor, TlsError},
+};
 
 /// The stream of a client, given back after HTTP has ended on it, with what was read and not yet used.
 #[derive(Debug)]
@@ -26,6 +30,20 @@ pub type Takeover = Box<dyn FnOnce(ClientIo) -> Tunnel + Send>;
 /// A tunnel that runs.
 pub type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What a client gets whose tunnel is opened: TLS with us, and inside of it the next requests, which are for one origin.
+pub struct Inside {
+    /// Shakes hands.
+    pub acceptor: Acceptor,
+    /// Until when it has to be done.
+    pub timeout: Duration,
+    /// Whom the client believes to speak with.
+    pub authority: Arc<Authority>,
+    /// Whose the tunnel is.
+    pub user: Option<Arc<str>>,
+    /// Is told what became of the handshake.
+    pub tell: Box<dyn FnOnce(Result<(), TlsError>) + Send>,
+}
+
 /// What becomes of a connection when a request on it is answered.
 pub enum After {
     /// The next request may come.
@@ -40,6 +58,8 @@ pub enum After {
     Broken,
     /// HTTP has ended on it.
     Takeover(Takeover),
+    /// It goes on as if it were one with somebody else, encrypted.
+    Inside(Box<Inside>),
 }
 
 /// How a TLS handshake with a client ended.
@@ -110,6 +130,12 @@ pub trait Service: Send + Sync + 'static {
     fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes;
 }
 
+impl fmt::Debug for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inside").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -119,6 +145,7 @@ impl fmt::Debug for After {
             Self::Cut => "Cut",
             Self::Broken => "Broken",
             Self::Takeover(_) => "Takeover",
+            Self::Inside(_) => "Inside",
         })
     }
 }

@@ -12,10 +12,14 @@ use crate::{
         dial::{DialOptions, Dialer},
         own::OwnListeners,
         resolve::{self, Resolver, ResolverError, ResolverOptions},
-        tls::{Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError},
+        tls::{
+            Acceptor, AcceptorOptions, Connector, ConnectorOptions, Protocol, TlsError, certificate::PemError,
+        },
     },
     policy::{Policy, Routes},
-    proxy::{Account, BadStore, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store},
+    proxy::{
+        Account, BadStore, Interception, Kept, Limiter, Live, LiveOptions, Login, LoginError, Proxy, Store,
+    },
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
@@ -27,7 +31,7 @@ const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
 
 /// What is spoken with clients inside TLS, the best first. What was agreed on comes to `server::connection`.
-const SPOKEN: &[Protocol] = &[Protocol::Http1];
+const SPOKEN: &[Protocol] = &[Protocol::Http2, Protocol::Http1];
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]
@@ -45,6 +49,9 @@ pub enum AssembleError {
     /// Clients cannot be encrypted.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
+    /// The authority cannot sign.
+    #[error("interception: {0}")]
+    Interception(#[from] PemError),
     /// Names cannot be resolved.
     #[error("dns: {0}")]
     Resolver(#[from] ResolverError),
@@ -179,6 +186,7 @@ pub(super) fn live(
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
         groups: Arc::clone(&kept.groups),
+        interception: Interception::new(&settings.interception, &settings.tls)?,
         connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,

@@ -5,6 +5,7 @@ use crate::config::{
     keys::KEYS,
     load::{Loaded, Sources, load},
 };
+use crate::net::tls::issuer::create_authority;
 
 fn loaded(text: &str) -> Loaded {
     let sources = Sources { text: Some(("config.yml".into(), text.into())), ..Sources::default() };
@@ -47,6 +48,15 @@ fn every_key_of_the_settings_is_told_by_its_name() {
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (authority, authority_key) = create_authority("ours", std::time::SystemTime::now()).unwrap();
+    let [ca, ca_key] = ["ca.pem", "ca-key.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&ca, authority).unwrap();
+    std::fs::write(&ca_key, authority_key).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&ca_key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
     // Another value for every key that is built: any difference is noticed, and named as the file names it.
     let other = settings(
         &"listen_addr: \"127.0.0.1:1\"\nlog_level: warn\nuser: ann\ngroup: staff\nlisten: { backlog: 5, proxy_protocol: [loopback], socks5: false }\n\
@@ -64,9 +74,12 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          upstreams: [{ name: a, kind: proxy, servers: [{ url: \"http://192.0.2.1:3128\" }] }]\n\
          routes: [{ via: deny, match: { ports: [1] } }]\ndefault_route: deny\n\
          tls: { listen_addr: \"127.0.0.1:2\", cert_path: \"CERT\", key_path: \"KEY\", client_ca_path: \"CERT\", min_version: 1.3, handshake_timeout: 1, max_handshakes: 1 }\n\
+         interception: { hosts: a.test, exempt: b.test, ca_cert_path: \"AUTHORITY\", ca_key_path: \"ITS_OWN\" }\n\
          logging: { console: false, file: null, format: json }\naccess_log: { file: null, format: squid, tunnel_interval: 1, sample: 0.5, query: keep }\nadmin: { listen_addr: null, host_names: [a.test], socket_path: null }\n"
             .replace("USERS", &users.display().to_string())
-            .replace("CERT", &cert.display().to_string())
+            .replace("AUTHORITY", ca.to_str().unwrap())
+        .replace("ITS_OWN", ca_key.to_str().unwrap())
+        .replace("CERT", &cert.display().to_string())
             .replace("KEY", &key.display().to_string()),
     );
     assert_eq!(differing(&settings(""), &other), KEYS);

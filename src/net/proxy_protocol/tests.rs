@@ -154,6 +154,11 @@ fn what_is_written_is_read() {
             expect(&bytes, client(seen));
         }
     }
+    for version in [Version::V1, Version::V2] {
+        let mut bytes = Vec::new();
+        write_own(version, &mut bytes);
+        expect(&bytes, None);
+    }
     let mut line = Vec::new();
     write(Version::V1, "192.0.2.7:1025".parse().unwrap(), "198.51.100.1:443".parse().unwrap(), &mut line);
     assert_eq!(line, b"PROXY TCP4 192.0.2.7 198.51.100.1 1025 443\r\n");

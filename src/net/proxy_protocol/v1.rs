@@ -11,6 +11,9 @@ use super::{Header, HeaderError};
 /// What it begins with, in upper case.
 pub(super) const BEGINNING: &[u8] = b"PROXY ";
 
+/// One that names nobody.
+pub(super) const OWN: &[u8] = b"PROXY UNKNOWN\r\n";
+
 /// The longest line with its end, which is that of two IPv6 addresses written in full.
 const LINE_MAX: usize = 107;
 

@@ -7,6 +7,9 @@ use super::{Header, HeaderError, checksum};
 /// What it begins with: nothing that any protocol begins with.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// One that names nobody.
+pub(super) const OWN: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// Signature, version and command, family and protocol, length.
 pub(super) const FIXED: usize = 16;
 

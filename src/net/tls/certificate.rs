@@ -95,6 +95,16 @@ impl Chain {
         Ok(Self { certificates: certificates.into(), validity })
     }
 
+    /// The certificate that the chain is of.
+    pub(super) fn own(&self) -> &CertificateDer<'static> {
+        &self.certificates[0]
+    }
+
+    /// All of its certificates, the own one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.certificates.iter()
+    }
+
     /// When its first certificate is valid.
     #[must_use]
     pub fn validity(&self) -> Validity {
@@ -116,6 +126,10 @@ impl PrivateKey {
         })?;
         provider().key_provider.load_private_key(key.clone_key()).map_err(|_| PemError::Key)?;
         Ok(Self(Arc::new(key)))
+    }
+
+    pub(super) fn der(&self) -> &PrivateKeyDer<'static> {
+        &self.0
     }
 }
 
@@ -164,6 +178,12 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let found = found.map_err(|_| PemError::Malformed)?;
     if found.is_empty() { Err(PemError::Nothing("certificate")) } else { Ok(found) }
+}
+
+impl From<CertifiedKey> for Identity {
+    fn from(certified: CertifiedKey) -> Self {
+        Self(Arc::new(certified))
+    }
 }
 
 impl PartialEq for PrivateKey {

@@ -1,11 +1,14 @@
-//! The few things that we have to know of a certificate and that nobody else tells: when it is valid, and whom it names.
+//! The few things that we have to know of a certificate and that nobody else tells: when it is valid, whom it names, and
+//! whether it may sign others.
 //!
 //! A reader of DER that knows no more than the way there (RFC 5280 section 4.1). It decides nothing: whoever is trusted was
 //! verified by others. Invariant: no input makes it panic; what is not as it should be is none.
 
 use super::certificate::Validity;
 
+const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 const UTF8: u8 = 0x0c;
 const PRINTABLE: u8 = 0x13;
@@ -15,9 +18,13 @@ const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
 
 /// 2.5.4.3, id-at-commonName.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// 2.5.29.19, id-ce-basicConstraints.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// The longest name that is somebody's.
 const MAX_NAME: usize = 255;
@@ -52,9 +59,37 @@ pub(super) fn common_name(certificate: &[u8]) -> Option<&str> {
     is_name.then_some(name)
 }
 
+/// Whether it is that of an authority: its basic constraints say so (RFC 5280 section 4.2.1.9).
+pub(super) fn is_authority(certificate: &[u8]) -> bool {
+    constraints(certificate).and_then(|mut constraints| constraints.next()) == Some((BOOLEAN, &[0xff]))
+}
+
+fn constraints(certificate: &[u8]) -> Option<Reader<'_>> {
+    let mut behind = fields(certificate)?.behind;
+    behind.expect(SEQUENCE)?;
+    let mut extensions = loop {
+        if let (EXTENSIONS, extensions) = behind.next()? {
+            break Reader(extensions).expect(SEQUENCE)?;
+        }
+    };
+    loop {
+        let mut extension = extensions.expect(SEQUENCE)?;
+        if extension.next()? != (OID, BASIC_CONSTRAINTS) {
+            continue;
+        }
+        let (mut tag, mut value) = extension.next()?;
+        if tag == BOOLEAN {
+            (tag, value) = extension.next()?;
+        }
+        return (tag == OCTET_STRING).then_some(Reader(value))?.expect(SEQUENCE);
+    }
+}
+
 struct Fields<'a> {
     validity: Reader<'a>,
     subject: Reader<'a>,
+    /// The key of the subject, and what follows that.
+    behind: Reader<'a>,
 }
 
 fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
@@ -66,7 +101,8 @@ fn fields(certificate: &[u8]) -> Option<Fields<'_>> {
     inner.expect(INTEGER)?;
     inner.expect(SEQUENCE)?;
     inner.expect(SEQUENCE)?;
-    Some(Fields { validity: inner.expect(SEQUENCE)?, subject: inner.expect(SEQUENCE)? })
+    let (validity, subject) = (inner.expect(SEQUENCE)?, inner.expect(SEQUENCE)?);
+    Some(Fields { validity, subject, behind: inner })
 }
 
 /// What is left of a value of values.
@@ -170,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn who_may_sign() {
+        use rcgen::{BasicConstraints, IsCa};
+        assert!(!is_authority(&made(|_| {})));
+        assert!(!is_authority(&made(|params| params.is_ca = IsCa::ExplicitNoCa)));
+        for constraints in [BasicConstraints::Unconstrained, BasicConstraints::Constrained(0)] {
+            assert!(is_authority(&made(|params| params.is_ca = IsCa::Ca(constraints))));
+        }
+    }
+
+    #[test]
     fn nothing_makes_it_panic() {
         let certificate = made(|params| params.distinguished_name.push(DnType::CommonName, "ann"));
         for end in 0..certificate.len() {
@@ -179,7 +225,7 @@ mod tests {
             for byte in [0, 0x7f, 0x80, 0x84, 0xff] {
                 let mut other = certificate.clone();
                 other[at] = byte;
-                let _ = (common_name(&other), validity(&other));
+                let _ = (common_name(&other), validity(&other), is_authority(&other));
             }
         }
     }
