@@ -86,13 +86,13 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    /// A group is spoken with in clear text, or knows nothing of what is fetched: never by that.
+    /// Servers of a group are not whom a client wants to be sure of, and are spoken with in clear text perhaps: never by that.
     pub(super) fn https_over_a_group() -> Self {
         Self::new(
             Blame::Downstream,
             StatusCode::NOT_IMPLEMENTED,
             ProxyErrorType::HttpRequestError,
-            "https:// in a request target is fetched from its host directly only, and the route leads to a group: use CONNECT",
+            "https:// in a request target is fetched from its host only, and the route leads to a group of kind origin: use CONNECT",
         )
     }
 

@@ -209,7 +209,7 @@ impl Service for Proxy {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
-        if scheme == Scheme::Https && permit.route.via != Via::Direct {
+        if scheme == Scheme::Https && matches!(permit.route.via, Via::Origin(_)) {
             return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
         }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
