@@ -86,16 +86,6 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    /// Servers of a group are not whom a client wants to be sure of, and are spoken with in clear text perhaps: never by that.
-    pub(super) fn https_over_a_group() -> Self {
-        Self::new(
-            Blame::Downstream,
-            StatusCode::NOT_IMPLEMENTED,
-            ProxyErrorType::HttpRequestError,
-            "https:// in a request target is fetched from its host only, and the route leads to a group of kind origin: use CONNECT",
-        )
-    }
-
     /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
     pub(super) fn not_known(why: NotKnown, challenge: &str) -> Self {
         let (status, kind, text, field) = match why {

@@ -209,9 +209,6 @@ impl Service for Proxy {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
-        if scheme == Scheme::Https && matches!(permit.route.via, Via::Origin(_)) {
-            return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
-        }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,
             Ok(Hops::Here) if head.method == Method::TRACE => {

@@ -185,8 +185,8 @@ pub(super) fn live(
         limiter: Limiter::new(&settings.rate_limit, seat.clone(), kept.store.clone(), |name| {
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
-        groups: Arc::clone(&kept.groups),
         interception: Interception::new(&settings.interception, &settings.tls)?,
+        groups: Arc::clone(&kept.groups),
         connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,
