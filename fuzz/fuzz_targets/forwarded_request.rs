@@ -144,9 +144,12 @@ fn plan(sent: &[u8], scene: &Scene) -> Option<Plan> {
                 if authority.to_string() != scene.origin.to_string() {
                     return None;
                 }
-                (*scheme == Scheme::Http).then(|| origin_form(&facts.method, path_and_query))
+                if *scheme == Scheme::Https {
+                    return (at > 0).then_some(Plan { messages, end: at });
+                }
+                Some(origin_form(&facts.method, path_and_query))
             }
-            // A tunnel is another story.
+            // What is encrypted, as above, and a tunnel are other stories.
             Target::Authority(_) => return (at > 0).then_some(Plan { messages, end: at }),
             Target::Origin(_) | Target::Asterisk => None,
         };

@@ -9,6 +9,7 @@
 //! dialled.
 
 pub mod authority;
+pub mod begun;
 #[cfg(target_os = "linux")]
 pub mod bulk;
 pub mod dial;

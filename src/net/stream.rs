@@ -4,13 +4,13 @@
 //! and what is not may hold back what was written until it is flushed.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -26,31 +26,31 @@ pub enum Stream {
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
     Tls(Box<TlsStream<Self>>),
-    /// One of which some bytes were read before.
-    Begun(Box<Begun>),
+    /// One of many that share a connection.
+    Carried(Box<dyn Carried>),
 }
 
-/// A stream and what was read from it before.
-#[derive(Debug)]
-pub struct Begun {
-    early: Bytes,
-    stream: Stream,
+/// A stream that has no socket of its own, but is carried by a connection beside others.
+pub trait Carried: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {
+    /// Our end of what carries it.
+    ///
+    /// # Errors
+    ///
+    /// That is no more.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Has it reset when it is dropped.
+    fn reset_on_close(&self);
 }
 
 impl Stream {
-    /// `stream`, of which the bytes of `early` were read, so that they are read again.
+    /// The socket at the bottom of it, where it has it for itself.
     #[must_use]
-    pub fn begun(early: Bytes, stream: Self) -> Self {
-        if early.is_empty() { stream } else { Self::Begun(Box::new(Begun { early, stream })) }
-    }
-
-    /// The socket at the bottom of it.
-    #[must_use]
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(socket) => socket,
+            Self::Tcp(socket) => Some(socket),
             Self::Tls(tls) => tls.get_ref().0.socket(),
-            Self::Begun(begun) => begun.stream.socket(),
+            Self::Carried(_) => None,
         }
     }
 
@@ -60,7 +60,11 @@ impl Stream {
     ///
     /// The socket is no more.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            Self::Tls(tls) => tls.get_ref().0.local_addr(),
+            Self::Carried(carried) => carried.local_addr(),
+        }
     }
 
     /// Reads what is there already.
@@ -72,7 +76,7 @@ impl Stream {
         match self {
             Self::Tcp(socket) => socket.try_read(bytes),
             // What has come may be no content at all: only reading tells.
-            Self::Tls(_) | Self::Begun(_) => {
+            Self::Tls(_) | Self::Carried(_) => {
                 let mut space = ReadBuf::new(bytes);
                 match Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space) {
                     Poll::Ready(read) => read.map(|()| space.filled().len()),
@@ -97,7 +101,13 @@ impl Stream {
 
     /// Has the connection reset when it is closed, for what it carries is not complete, or nobody takes it.
     pub fn reset_on_close(&self) {
-        let _ = self.socket().set_zero_linger();
+        match self {
+            Self::Tcp(socket) => {
+                let _ = socket.set_zero_linger();
+            }
+            Self::Tls(tls) => tls.get_ref().0.reset_on_close(),
+            Self::Carried(carried) => carried.reset_on_close(),
+        }
     }
 }
 
@@ -111,7 +121,7 @@ impl Conduit for Stream {
     fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(_) | Self::Begun(_) => None,
+            Self::Tls(_) | Self::Carried(_) => None,
         }
     }
 
@@ -125,12 +135,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-            Self::Begun(begun) if begun.early.is_empty() => Pin::new(&mut begun.stream).poll_read(cx, buf),
-            Self::Begun(begun) => {
-                let count = begun.early.len().min(buf.remaining());
-                buf.put_slice(&begun.early.split_to(count));
-                Poll::Ready(Ok(()))
-            }
+            Self::Carried(carried) => Pin::new(carried).poll_read(cx, buf),
         }
     }
 }
@@ -140,7 +145,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write(cx, bytes),
+            Self::Carried(carried) => Pin::new(carried).poll_write(cx, bytes),
         }
     }
 
@@ -152,7 +157,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, parts),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, parts),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_write_vectored(cx, parts),
+            Self::Carried(carried) => Pin::new(carried).poll_write_vectored(cx, parts),
         }
     }
 
@@ -160,7 +165,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
-            Self::Begun(begun) => begun.stream.is_write_vectored(),
+            Self::Carried(carried) => carried.is_write_vectored(),
         }
     }
 
@@ -168,7 +173,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_flush(cx),
+            Self::Carried(carried) => Pin::new(carried).poll_flush(cx),
         }
     }
 
@@ -176,7 +181,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-            Self::Begun(begun) => Pin::new(&mut begun.stream).poll_shutdown(cx),
+            Self::Carried(carried) => Pin::new(carried).poll_shutdown(cx),
         }
     }
 }

@@ -33,21 +33,14 @@ pub(super) struct ProxyError {
     pub(super) kind: ProxyErrorType,
     /// For people: what was wrong, without anything secret in it.
     pub(super) details: Cow<'static, str>,
-    /// What there is to say of failures of its kind.
-    pub(super) extra: Option<Extra>,
+    /// The DNS answer code, for [`ProxyErrorType::DnsError`].
+    pub(super) rcode: Option<&'static str>,
+    /// The alert, for [`ProxyErrorType::TlsAlertReceived`].
+    pub(super) alert: Option<u8>,
     /// The rule that refused it.
     pub(super) rule: Option<RuleName>,
     /// Fields of the answer that belong to this failure alone.
     pub(super) fields: Vec<(&'static str, String)>,
-}
-
-/// What RFC 9209 has further parameters for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Extra {
-    /// The DNS answer code, for [`ProxyErrorType::DnsError`].
-    Rcode(&'static str),
-    /// The alert, for [`ProxyErrorType::TlsAlertReceived`]: its number and its name.
-    Alert(u8, &'static str),
 }
 
 impl ProxyError {
@@ -57,7 +50,16 @@ impl ProxyError {
         kind: ProxyErrorType,
         details: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { blame, status, kind, details: details.into(), extra: None, rule: None, fields: Vec::new() }
+        Self {
+            blame,
+            status,
+            kind,
+            details: details.into(),
+            rcode: None,
+            alert: None,
+            rule: None,
+            fields: Vec::new(),
+        }
     }
 
     pub(super) fn bad_request(details: impl Into<Cow<'static, str>>) -> Self {
@@ -182,6 +184,12 @@ impl From<&Fault> for ProxyError {
     fn from(fault: &Fault) -> Self {
         match fault {
             Fault::Head(error) => Self::from(error),
+            Fault::Stream(fault) => Self::new(
+                Blame::Downstream,
+                fault.status(),
+                ProxyErrorType::HttpRequestError,
+                fault.to_string(),
+            ),
             Fault::Incomplete => Self::bad_request("the connection was closed inside the request head"),
             Fault::HeadTimeout => Self::new(
                 Blame::Downstream,
@@ -250,16 +258,14 @@ impl From<UpstreamError> for ProxyError {
 impl From<&TlsError> for ProxyError {
     fn from(error: &TlsError) -> Self {
         use ProxyErrorType as Kind;
-        let (kind, extra) = match error {
+        let (kind, alert) = match error {
             TlsError::Certificate(_) | TlsError::Name => (Kind::TlsCertificateError, None),
-            TlsError::Alert { alert, name } => {
-                (Kind::TlsAlertReceived, Some(Extra::Alert(u8::from(*alert), name)))
-            }
+            TlsError::Alert(alert) => (Kind::TlsAlertReceived, Some(*alert)),
             TlsError::Setup(_) => (Kind::ProxyConfigurationError, None),
             _ => (Kind::TlsProtocolError, None),
         };
         let mut answer = Self::upstream(StatusCode::BAD_GATEWAY, kind, error.to_string());
-        answer.extra = extra;
+        answer.alert = alert;
         answer
     }
 }
@@ -282,9 +288,9 @@ impl From<&DialError> for ProxyError {
             DialError::Io(_) => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
         };
         let mut answer = Self::upstream(status, kind, error.to_string());
-        answer.extra = match error {
-            DialError::Dns(ResolveError::NotFound { rcode }) => Some(Extra::Rcode(rcode)),
-            DialError::Dns(ResolveError::Failed { rcode }) => rcode.map(Extra::Rcode),
+        answer.rcode = match error {
+            DialError::Dns(ResolveError::NotFound { rcode }) => Some(rcode),
+            DialError::Dns(ResolveError::Failed { rcode }) => *rcode,
             _ => None,
         };
         answer

@@ -164,11 +164,11 @@ async fn send<'a>(
 
 async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connection, ProxyError> {
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
-    let (live, started) = (errand.live, Instant::now());
+    let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
     let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
     let is_tls = errand.scheme == Scheme::Https;
     if is_tls {
-        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, started)).await?;
+        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, deadline)).await?;
     }
     exchange.dialled(&dialled);
     let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());

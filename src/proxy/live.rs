@@ -38,7 +38,6 @@ pub struct Live {
     pub(super) dialer: Dialer,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
-    pub(super) connect_timeout: Duration,
     pub(super) interception: Option<Arc<Interception>>,
     pub(super) response_limits: HeadLimits,
     pub(super) keep_case: bool,
@@ -103,7 +102,6 @@ impl Live {
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
             connector: options.connector,
-            connect_timeout: timeouts.connect,
             interception: options.interception,
             response_limits: HeadLimits {
                 max_bytes: settings.limits.max_header_bytes,
@@ -145,22 +143,22 @@ impl Live {
     }
 }
 
-/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, within what
-/// `timeouts.connect` has left since `started`.
+/// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
+/// `deadline`.
 pub(super) async fn encrypt(
     live: &Live,
     origin: &Authority,
     dialled: Dialled,
-    started: Instant,
+    deadline: Instant,
 ) -> Result<Dialled, ProxyError> {
-    let Dialled { stream, peer, dns, .. } = dialled;
+    let Dialled { stream, peer, dns, connect } = dialled;
+    let began = Instant::now();
     let connecting = live.connector.connect(stream, &origin.host);
-    let connected = match timeout_at(started + live.connect_timeout, connecting).await {
+    let connected = match timeout_at(deadline, connecting).await {
         Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
         Err(_) => return Err(ProxyError::from(&DialError::Timeout)),
     };
-    let connect = started.elapsed() - dns.unwrap_or_default();
-    Ok(Dialled { stream: connected.stream, peer, dns, connect })
+    Ok(Dialled { stream: connected.stream, peer, dns, connect: connect + began.elapsed() })
 }
 
 /// `Proxy-Authenticate` (RFC 7617 section 2): passwords in UTF-8.

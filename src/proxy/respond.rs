@@ -8,13 +8,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{StatusCode, Version};
 
-use super::{
-    date,
-    error::{Extra, ProxyError},
-    exchange::Exchange,
-};
+use super::{date, error::ProxyError, exchange::Exchange};
 use crate::{
     message::{field::Name, framing::Framing},
+    net::tls::alert_name,
     server::{After, Client, RequestHead},
 };
 
@@ -147,13 +144,12 @@ fn proxy_status(pseudonym: &str, error: &ProxyError) -> String {
     let mut text = String::with_capacity(96);
     text.push_str(pseudonym);
     let _ = write!(text, "; error={}", error.kind.name());
-    match error.extra {
-        Some(Extra::Rcode(rcode)) => push_string(&mut text, "rcode", rcode),
-        Some(Extra::Alert(id, name)) => {
-            let _ = write!(text, "; alert-id={id}");
-            push_string(&mut text, "alert-message", name);
-        }
-        None => {}
+    if let Some(rcode) = &error.rcode {
+        push_string(&mut text, "rcode", rcode);
+    }
+    if let Some(alert) = error.alert {
+        let _ = write!(text, "; alert-id={alert}");
+        push_string(&mut text, "alert-message", alert_name(alert));
     }
     if let Some(rule) = &error.rule {
         push_string(&mut text, "details", rule.as_str());

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -115,7 +115,11 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        let proto = if head.is_http10() { "HTTP/1.0" } else { "HTTP/1.1" };
+        let proto = match head.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
         exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let closing = Form { close: true, ..form };
@@ -129,7 +133,7 @@ impl Service for Proxy {
         };
         let is_ours = matches!(target, RequestTarget::Origin(_));
         // Whom it names, and where its path is to be found there.
-        let (scheme, origin, host, path_and_query) = match target {
+        let (origin, host, scheme, path_and_query) = match target {
             RequestTarget::Authority(origin) => {
                 exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
                 return match decide(&live, client, head, &origin, None, &mut exchange).await {
@@ -151,7 +155,7 @@ impl Service for Proxy {
             RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
                 Some((origin, host)) => {
                     exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
-                    (Scheme::Http, origin, host, path)
+                    (origin, host, Scheme::Http, path)
                 }
                 None => {
                     exchange.targets(None, None, path.clone());
@@ -170,7 +174,7 @@ impl Service for Proxy {
             }
             RequestTarget::Absolute { scheme, authority, path_and_query } => {
                 exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                (scheme, Arc::clone(&authority), authority, path_and_query)
+                (Arc::clone(&authority), authority, scheme, path_and_query)
             }
         };
         let path = Some(&*path_and_query);

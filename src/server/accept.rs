@@ -15,7 +15,7 @@ use super::{
     connection::{self, Arrived, ConnectionOptions, Shared},
     contained::contain,
     drain::{Drain, DrainGuard},
-    handshake,
+    handshake, http2,
     service::Service,
 };
 use crate::net::{
@@ -130,6 +130,10 @@ async fn serve<S: Service>(
     guard: DrainGuard,
 ) {
     let Some(arrived) = welcome(stream, peer, &shared).await else { return };
+    if arrived.protocol == Protocol::Http2 {
+        // Boxed, so that who speaks HTTP/1.1 need not have the room.
+        return Box::pin(http2::serve(arrived, shared)).await;
+    }
     if let Some(tunnel) = connection::serve(arrived, shared).await {
         // In a task of its own, which is as large as the tunnel needs it: it may live long, and be one of many.
         tokio::spawn(contain(async move {

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{connection::Arrived, drain::Drain, head::RequestHead};
+use super::{connection::Arrived, drain::Drain, head::RequestHead, http2::StreamFault};
 use crate::{
     message::{
         head::{self, HeadError, HeadLimits},
@@ -52,6 +52,8 @@ pub enum Fault {
     HeadTimeout,
     /// The client closed its connection inside the head.
     Incomplete,
+    /// What came on a stream of HTTP/2 has no head.
+    Stream(StreamFault),
 }
 
 /// A head that was refused: the cause, and what had come of it.

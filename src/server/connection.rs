@@ -26,6 +26,7 @@ use super::{
 };
 use crate::net::{
     authority::Authority,
+    begun::begun,
     stream::Stream,
     tls::{Accepted, Protocol, TlsError},
 };
@@ -50,7 +51,7 @@ pub(super) struct Arrived {
     pub(super) peer: Peer,
     /// Whom its certificate names.
     pub(super) user: Option<Arc<str>>,
-    /// What it wants to speak, as agreed on in the TLS handshake. Only HTTP/1.1 is offered there.
+    /// What it wants to speak, as agreed on in the TLS handshake.
     pub(super) protocol: Protocol,
     /// Whom it believes to speak with, where that is somebody else than us.
     pub(super) inside: Option<Arc<Authority>>,
@@ -102,7 +103,6 @@ const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a client until it is closed, or goes on as a tunnel.
 pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
-    debug_assert_eq!(arrived.protocol, Protocol::Http1, "nothing else is offered");
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
     let end = loop {
@@ -154,7 +154,7 @@ async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared
     let Inside { acceptor, timeout: patience, authority, user, tell } = inside;
     let peer = client.whose();
     let (stream, early) = client.into_parts();
-    match timeout(patience, acceptor.accept(Stream::begun(early, stream))).await {
+    match timeout(patience, acceptor.accept(begun(early, stream))).await {
         Ok(Ok(Accepted { stream, protocol, .. })) => {
             tell(Ok(()));
             Some(Arrived { stream, peer, user, protocol, inside: Some(authority) })

@@ -14,7 +14,7 @@ use tokio::{
 use crate::net::stream::Stream;
 
 /// The most that is thrown away before the connection is closed in any case.
-const MAX_DISCARD: usize = 64 << 20;
+pub(super) const MAX_DISCARD: usize = 64 << 20;
 
 /// Closes `stream` for writing, then discards what arrives until its end, for at most `patience`.
 pub(super) async fn close(mut stream: Stream, patience: Duration) {

@@ -2,7 +2,8 @@
 //!
 //! [`accept`] takes connections while there is room, `balancer` finds out whose they are, `handshake` encrypts those of a listener
 //! with TLS, `connection` reads one request after the other from each and has the service answer it on the [`Client`] itself,
-//! and [`drain`] ends it all in an orderly way. Knows HTTP's heads, what SOCKS5 begins with, and the
+//! `http2` does the same for the streams of those that speak it, and [`drain`] ends it all in an orderly way. Knows HTTP's
+//! heads, what SOCKS5 begins with, and the
 //! deadlines on clients; not what a proxy is.
 
 pub mod accept;
@@ -13,6 +14,7 @@ mod contained;
 pub mod drain;
 mod handshake;
 mod head;
+mod http2;
 mod linger;
 mod service;
 
@@ -22,4 +24,5 @@ pub use connection::ConnectionOptions;
 pub use contained::is_contained;
 pub use handshake::TlsOptions;
 pub use head::{RequestHead, RequestTarget};
+pub use http2::StreamFault;
 pub use service::{After, ClientIo, Handshake, Inside, Service, Takeover, Tunnel};

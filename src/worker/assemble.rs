@@ -31,7 +31,7 @@ const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
 
 /// What is spoken with clients inside TLS, the best first. What was agreed on comes to `server::connection`.
-const SPOKEN: &[Protocol] = &[Protocol::Http1];
+const SPOKEN: &[Protocol] = &[Protocol::Http2, Protocol::Http1];
 
 /// Why a proxy cannot be built.
 #[derive(Debug, Error)]

@@ -16,7 +16,7 @@ fn config() -> Config {
 }
 
 /// Puts another file in the place of the binary, as an upgrade does: by renaming.
-fn replace(proxy: &Proxy, text: Option<&str>) {
+pub(crate) fn replace(proxy: &Proxy, text: Option<&str>) {
     let path = proxy.folder().path().join("rust-forward-proxy");
     let new = path.with_extension("new");
     match text {

@@ -8,13 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 
-use crate::support::{
-    Authority, Config, Mode, Origin, PATIENCE, Proxy, eventually, in_every_mode, metrics, secure,
+use crate::{
+    succession,
+    support::{Authority, Config, Mode, Origin, PATIENCE, Proxy, eventually, in_every_mode, metrics, secure},
 };
 
-in_every_mode!(a_slow_handshake_is_cut, a_flood_of_handshakes_lets_others_in, an_old_version_is_refused);
+in_every_mode!(
+    a_slow_handshake_is_cut,
+    a_flood_of_handshakes_lets_others_in,
+    an_old_version_is_refused,
+    a_socket_for_tls_is_adopted,
+);
 
 /// The beginning of a ClientHello of which the rest never comes.
 const BEGUN: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
@@ -128,4 +135,46 @@ fn a_session_is_resumed_with_any_worker() {
         proxy.serving().iter().all(|pid| !before.contains(pid)).then_some(())
     });
     assert_eq!(get(&proxy, &client, &origin, "/renewed"), HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_new_launcher_goes_on_with_the_sockets_and_the_keys() {
+    let (authority, origin) = (Authority::new(), Origin::ok());
+    let config = Config::new(Mode::MultiProcess).with_own_binary();
+    let proxy = secure::listening(config, &authority).start();
+    let client = secure::client(&authority.pem(), None);
+    assert_eq!(get(&proxy, &client, &origin, "/"), HandshakeKind::Full);
+    succession::replace(&proxy, None);
+    proxy.signal(Signal::SIGUSR2);
+    proxy.log_line("launcher replaced");
+    proxy.log_line("rolling restart finished");
+    assert_eq!(get(&proxy, &client, &origin, "/"), HandshakeKind::Resumed);
+    proxy.exchange(origin.get("/", &[])).expect_ok("ok");
+}
+
+/// Opens two listening sockets as descriptors 3 and 4, of which the second is for TLS, and becomes the program.
+const ACTIVATE: &str = "
+import os, socket, sys
+opened = []
+for descriptor in (3, 4):
+    listening = socket.socket()
+    listening.bind(('127.0.0.1', 0))
+    listening.listen(64)
+    opened.append(listening)
+    os.dup2(listening.fileno(), 10 + descriptor)
+names = ['127.0.0.1:%d' % listening.getsockname()[1] for listening in opened]
+for descriptor in (3, 4):
+    os.dup2(10 + descriptor, descriptor)
+    os.set_inheritable(descriptor, True)
+os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()), PROXY_LISTEN_ADDR=names[0], PROXY_TLS__LISTEN_ADDR=names[1])
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+fn a_socket_for_tls_is_adopted(mode: Mode) {
+    let (authority, origin) = (Authority::new(), Origin::ok());
+    let config = Config::new(mode).unset("listen_addr").wrapped_in(&["python3", "-c", ACTIVATE]);
+    let proxy = secure::listening(config, &authority).start();
+    let client = secure::client(&authority.pem(), None);
+    assert_eq!(get(&proxy, &client, &origin, "/"), HandshakeKind::Full);
+    proxy.exchange(origin.get("/", &[])).expect_ok("ok");
 }

@@ -156,6 +156,11 @@ impl ChunkScan {
         Ok(Some((kind, at)))
     }
 
+    /// Whether the next byte is chunk data.
+    pub fn is_in_data(&self) -> bool {
+        self.state == State::Data
+    }
+
     fn kind(&self) -> Piece {
         match self.state {
             State::Data | State::Done => Piece::Data,

@@ -87,7 +87,7 @@ async fn an_address_is_dialled_without_asking_anybody() {
     let (names, dialer) = named(&[]).await;
     let dialled = dialer.dial(&authority("127.0.0.1", port), &anywhere()).await.unwrap();
     assert_eq!((dialled.peer, dialled.dns), (SocketAddr::new(loopback(1), port), None));
-    assert!(dialled.stream.socket().nodelay().unwrap());
+    assert!(dialled.stream.socket().unwrap().nodelay().unwrap());
     dialer.dial(&authority("localhost", port), &anywhere()).await.unwrap();
     assert_eq!(names.questions(), [""; 0]);
 }

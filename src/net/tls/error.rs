@@ -13,13 +13,8 @@ pub enum TlsError {
     #[error("the certificate {0}")]
     Certificate(&'static str),
     /// The peer says that something is wrong.
-    #[error("the other side has ended TLS: alert {} ({name})", u8::from(*.alert))]
-    Alert {
-        /// What.
-        alert: AlertDescription,
-        /// Its name.
-        name: &'static str,
-    },
+    #[error("the other side has ended TLS: alert {0} ({name})", name = alert_name(*.0))]
+    Alert(u8),
     /// What the peer says is no TLS, or none that we speak.
     #[error("TLS failed: {0}")]
     Protocol(String),
@@ -52,7 +47,7 @@ impl From<&rustls::Error> for TlsError {
         match error {
             rustls::Error::InvalidCertificate(error) => Self::Certificate(certificate(error)),
             rustls::Error::NoCertificatesPresented => Self::Certificate("is missing"),
-            rustls::Error::AlertReceived(alert) => Self::Alert { alert: *alert, name: name(*alert) },
+            rustls::Error::AlertReceived(alert) => Self::Alert((*alert).into()),
             other => Self::Protocol(other.to_string()),
         }
     }
@@ -79,9 +74,10 @@ fn certificate(error: &CertificateError) -> &'static str {
 }
 
 /// The name of an alert in the registry of IANA, as `Proxy-Status` has it (RFC 9209 section 2.3.15).
-fn name(alert: AlertDescription) -> &'static str {
+#[must_use]
+pub fn alert_name(alert: u8) -> &'static str {
     use AlertDescription as Alert;
-    match alert {
+    match Alert::from(alert) {
         Alert::CloseNotify => "close_notify",
         Alert::UnexpectedMessage => "unexpected_message",
         Alert::BadRecordMac => "bad_record_mac",

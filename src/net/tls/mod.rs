@@ -17,5 +17,5 @@ mod x509;
 
 pub use acceptor::{Accepted, Acceptor, AcceptorOptions, NotAccepted};
 pub use connector::{Connected, Connector, ConnectorOptions};
-pub use error::TlsError;
+pub use error::{TlsError, alert_name};
 pub use protocol::{Oldest, Protocol};

@@ -13,6 +13,7 @@
 //! | `origin` | a server behind the proxy, recording every byte it got |
 //! | `load` | clients that count every failure |
 //! | `wire` | a buffered socket that reads heads and bodies |
+//! | `h2_client` | a client that speaks HTTP/2 |
 //! | `head` | a message head, fields in order and as received |
 //! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
 //! | `name_server` | a DNS server with a small zone |
@@ -31,6 +32,7 @@ mod certificates;
 mod client;
 mod config;
 mod folder;
+pub(crate) mod h2_client;
 mod head;
 mod load;
 mod name_server;
@@ -51,6 +53,7 @@ pub(crate) use self::{
     client::Client,
     config::{Config, Finished, Mode, copy},
     folder::Folder,
+    h2_client::H2Proxy,
     head::{Head, head},
     load::Load,
     name_server::{NameServer, Reply},

@@ -81,10 +81,6 @@ impl SecureOrigin {
         format!("{host}:{}", self.addr.port())
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// The heads of the requests so far.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()

@@ -1,0 +1,109 @@
+//! One stream from its head to its end: the one request of a client that has no other.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use h2::{Reason, ext::Protocol};
+use http::Version;
+use tokio::time::Instant;
+
+use super::{
+    carriage::Carriage,
+    connection::Taken,
+    request::{self, Content, Written},
+    tally::{OpenStream, Tally},
+};
+use crate::{
+    message::head::check_request_head,
+    net::{stream::Stream, tls},
+    server::{
+        client::{Client, Fault, Peer, RefusedHead},
+        connection::{Arrived, Shared, enter},
+        contained::contain,
+        head::RequestHead,
+        service::{After, ClientIo, Service, Tunnel},
+    },
+};
+
+/// How the streams of a connection are served.
+pub(super) struct Streams<S> {
+    pub(super) peer: Peer,
+    /// Our end of the connection.
+    pub(super) local: SocketAddr,
+    /// Whom the client's certificate names.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl<S: Service> Streams<S> {
+    /// Serves a stream in a task of its own.
+    pub(super) fn start(self: &Arc<Self>, taken: Taken) {
+        let (streams, open) = (Arc::clone(self), self.tally.open());
+        tokio::spawn(contain(async move {
+            if let Some(tunnel) = streams.serve(taken).await {
+                // In a task of its own, which is as large as the tunnel needs it.
+                tokio::spawn(contain(carry(tunnel, open)));
+            }
+        }));
+    }
+
+    async fn serve(&self, (request, respond): Taken) -> Option<Tunnel> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+        let (written, fault) = match request::write(&parts, protocol, body.is_end_stream()) {
+            Ok(written) => (written, None),
+            Err(fault) => {
+                let head = request::first_line(&parts);
+                (Written { head, content: Content::Plain, key: None }, Some(fault))
+            }
+        };
+        let mut carriage = Carriage::new(body, respond, (parts.method, &written), self.local, &self.tally);
+        if fault.is_some_and(request::StreamFault::is_malformed) {
+            carriage.reset(Reason::PROTOCOL_ERROR);
+        }
+        let arrived = Arrived {
+            stream: Stream::Carried(Box::new(carriage)),
+            peer: self.peer,
+            user: self.user.clone(),
+            protocol: tls::Protocol::Http2,
+            inside: None,
+        };
+        let mut client = Client::new(arrived, Arc::clone(&self.shared.client), self.shared.drain.clone());
+        let raw = Bytes::from(written.head);
+        let checked = match fault {
+            Some(fault) => Err(Fault::Stream(fault)),
+            None => check_request_head(&raw, self.shared.client.head).map_err(Fault::Head),
+        };
+        match checked {
+            Ok(facts) => {
+                let mut head = RequestHead::new(&raw, facts, started);
+                head.version = Version::HTTP_2;
+                let after = Box::pin(self.shared.service.serve(&head, &mut client)).await;
+                match after {
+                    After::Takeover(takeover) => {
+                        let (stream, early) = client.into_parts();
+                        return Some(takeover(ClientIo { stream, early }));
+                    }
+                    After::Inside(inside) => {
+                        return Some(enter(*inside, client, Arc::clone(&self.shared)));
+                    }
+                    _ => {}
+                }
+            }
+            Err(fault) => {
+                let refused = RefusedHead { fault, raw, started };
+                let answer = self.shared.service.refuse(&mut client, &refused);
+                // To one that was reset nothing can be said.
+                let _ = client.send(&answer).await;
+            }
+        }
+        None
+    }
+}
+
+async fn carry(tunnel: Tunnel, open: OpenStream) {
+    tunnel.await;
+    drop(open);
+}

@@ -1,0 +1,55 @@
+//! What the streams of a connection tell it: that they have ended, and whether the client has reset them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+/// The streams of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    open: AtomicUsize,
+    resets: AtomicUsize,
+    changed: Notify,
+}
+
+/// A stream that is served. Dropping it says that it has ended.
+#[derive(Debug)]
+pub(super) struct OpenStream(Arc<Tally>);
+
+impl Tally {
+    /// One stream more.
+    pub(super) fn open(self: &Arc<Self>) -> OpenStream {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenStream(Arc::clone(self))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// A stream was reset by the client.
+    pub(super) fn note_reset(&self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were, since this was last asked.
+    pub(super) fn take_resets(&self) -> usize {
+        if self.resets.load(Ordering::Relaxed) == 0 { 0 } else { self.resets.swap(0, Ordering::Relaxed) }
+    }
+
+    /// Waits until a stream has ended. Cancel-safe.
+    pub(super) async fn ended(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+}
