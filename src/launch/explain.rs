@@ -144,7 +144,7 @@ fn rules(text: &mut String, policy: &Policy, own: &OwnListeners, facts: &Facts<'
         Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),
         Ok(permit) => (Some(permit), None),
     };
-    if let Some(Refusal { rule, kind }) = refusal {
+    if let Some(Refusal { rule, kind, .. }) = refusal {
         let why = match kind {
             RefusalKind::Route => "requests such as this one are denied: 403",
             RefusalKind::Client => "this client is not served: 403",

@@ -42,6 +42,12 @@ impl Inbox {
         Self { bytes: Vec::new(), at: 0 }
     }
 
+    /// These.
+    #[must_use]
+    pub fn holding(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), at: 0 }
+    }
+
     /// What is there.
     #[must_use]
     pub fn unread(&self) -> &[u8] {

@@ -2,14 +2,14 @@
 //!
 //! [`authority`] says what was asked for, [`resolve`] which addresses that means, [`filter`] and [`own`] which of them may
 //! be reached; [`dial`] makes one connection out of the rest, [`socket`] sets its options, [`stream`] is what it carries, [`tls`]
-//! encrypts that, and [`relay`] moves bytes over it until both ends have finished. [`listen`] is the other side: where
+//! encrypts that ([`ahead`] reads for it), and [`relay`] moves bytes over it until both ends have finished. [`listen`] is the other side: where
 //! connections come in, and [`proxy_protocol`] what a balancer says of those that it brings.
 //!
 //! The invariant of the room: an address is checked where it is dialled, and the one that was checked is the one that is
 //! dialled.
 
+pub mod ahead;
 pub mod authority;
-pub mod begun;
 #[cfg(target_os = "linux")]
 pub mod bulk;
 pub mod dial;

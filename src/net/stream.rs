@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::relay::Conduit;
+use super::{ahead::Ahead, relay::Conduit};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum Stream {
     /// A socket.
     Tcp(TcpStream),
     /// TLS, of which we are either end, over another stream.
-    Tls(Box<TlsStream<Self>>),
+    Tls(Box<TlsStream<Ahead>>),
     /// One of many that share a connection.
     Carried(Box<dyn Carried>),
 }
@@ -49,7 +49,7 @@ impl Stream {
     pub fn socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(socket) => Some(socket),
-            Self::Tls(tls) => tls.get_ref().0.socket(),
+            Self::Tls(tls) => tls.get_ref().0.stream().socket(),
             Self::Carried(_) => None,
         }
     }
@@ -62,7 +62,7 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr(),
-            Self::Tls(tls) => tls.get_ref().0.local_addr(),
+            Self::Tls(tls) => tls.get_ref().0.stream().local_addr(),
             Self::Carried(carried) => carried.local_addr(),
         }
     }
@@ -105,7 +105,7 @@ impl Stream {
             Self::Tcp(socket) => {
                 let _ = socket.set_zero_linger();
             }
-            Self::Tls(tls) => tls.get_ref().0.reset_on_close(),
+            Self::Tls(tls) => tls.get_ref().0.stream().reset_on_close(),
             Self::Carried(carried) => carried.reset_on_close(),
         }
     }
@@ -134,7 +134,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Tls(tls) => read_records(tls, cx, buf),
             Self::Carried(carried) => Pin::new(carried).poll_read(cx, buf),
         }
     }
@@ -183,5 +183,24 @@ impl AsyncWrite for Stream {
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Carried(carried) => Pin::new(carried).poll_shutdown(cx),
         }
+    }
+}
+
+/// Reads as much as there is: TLS gives one record at a time, and whoever reads writes what he has got before he reads on.
+fn read_records(
+    tls: &mut TlsStream<Ahead>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let mut seen = before;
+    loop {
+        let polled = Pin::new(&mut *tls).poll_read(cx, buf);
+        let now = buf.filled().len();
+        if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
+            // An end or a failure behind what was read is found again by who asks again.
+            return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        seen = now;
     }
 }

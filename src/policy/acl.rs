@@ -119,15 +119,17 @@ impl Policy {
             Action::Take(route) => Ok(route),
             Action::Deny(rule) => Err(rule),
         };
+        let told = |refusal| Refusal { would_route: routed.reported.cloned(), ..refusal };
         match (self.enforce(facts, way.ok()), way) {
             (Ok(passed), Ok(route)) => Ok(passed.by(route, routed)),
-            (Ok(_), Err(rule)) => Err(Refusal { rule: rule.clone(), kind: RefusalKind::Route }),
+            (Ok(_), Err(rule)) => Err(told(Refusal::new(rule.clone(), RefusalKind::Route))),
             (Err(refusal), Ok(route)) if self.reports_only => {
                 let reach = Arc::clone(&self.excepted);
                 let passed = Passed { rule: MODE, reach, reported: None };
                 Ok(Permit { would_refuse: Some(refusal), ..passed.by(route, routed) })
             }
-            (Err(refusal), _) => Err(refusal),
+            (Err(refusal), _) if refusal.kind == RefusalKind::Client => Err(refusal),
+            (Err(refusal), _) => Err(told(refusal)),
         }
     }
 
@@ -155,7 +157,7 @@ impl Policy {
         let is_exempt = self.bypass && facts.client_is_local;
         let port = facts.authority.port;
         if facts.is_tunnel() && !is_exempt && self.connect_ports.binary_search(&port).is_err() {
-            return Err(Refusal { rule: CONNECT_PORTS, kind: RefusalKind::ConnectPort });
+            return Err(Refusal::new(CONNECT_PORTS, RefusalKind::ConnectPort));
         }
         let branch = if is_exempt { &self.local } else { &self.everyone };
         let literal = match &facts.authority.host {
@@ -165,7 +167,7 @@ impl Policy {
                     return Ok(Passed { rule, reach, reported: None });
                 }
                 if let Some(rule) = self.denied_names.find(name) {
-                    return Err(Refusal { rule, kind: RefusalKind::DestinationName });
+                    return Err(Refusal::new(rule, RefusalKind::DestinationName));
                 }
                 None
             }
@@ -196,7 +198,7 @@ impl Policy {
         if (is_local && self.serves_loopback) || self.clients.contain(client) {
             return Ok(());
         }
-        Err(Refusal { rule: CLIENTS, kind: RefusalKind::Client })
+        Err(Refusal::new(CLIENTS, RefusalKind::Client))
     }
 }
 
@@ -217,9 +219,9 @@ impl Passed {
 
 impl AddressRules {
     pub(super) fn check(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.filter.check(address).map_err(|pattern| Refusal {
-            rule: self.names.get(&pattern).cloned().unwrap_or_else(|| address_rule(&pattern)),
-            kind: RefusalKind::DestinationAddress,
+        self.filter.check(address).map_err(|pattern| {
+            let rule = self.names.get(&pattern).cloned().unwrap_or_else(|| address_rule(&pattern));
+            Refusal::new(rule, RefusalKind::DestinationAddress)
         })
     }
 }

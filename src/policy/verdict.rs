@@ -117,6 +117,14 @@ pub struct Refusal {
     pub rule: RuleName,
     /// What of the request is forbidden.
     pub kind: RefusalKind,
+    /// What a route would have done that only reports, for a client that is served.
+    pub would_route: Option<Action>,
+}
+
+impl Refusal {
+    pub(super) const fn new(rule: RuleName, kind: RefusalKind) -> Self {
+        Self { rule, kind, would_route: None }
+    }
 }
 
 /// What of a request is forbidden.

@@ -183,14 +183,18 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
-        match &permit.would_route {
+        self.would_route(permit.would_route.as_ref());
+    }
+
+    /// What a route would have done with it that only reports.
+    pub(super) fn would_route(&mut self, action: Option<&Action>) {
+        match action {
             None => {}
             Some(Action::Deny(rule)) => self.would_refuse(rule),
             Some(Action::Take(route)) => self.would_take(route),
         }
     }
 
-    /// A route that only reports would have led it elsewhere.
     fn would_take(&mut self, route: &Route) {
         let to = self.authority.as_ref().map(tracing::field::display);
         tracing::info!(client = %self.client, to, rule = %route.rule, via = %route.way, "mode is report: would take this way");

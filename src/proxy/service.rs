@@ -186,6 +186,9 @@ impl Service for Proxy {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
         }
+        if scheme == Scheme::Https && permit.route.via != Via::Direct {
+            return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
+        }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,
             Ok(Hops::Here) if head.method == Method::TRACE => {
@@ -307,7 +310,10 @@ pub(super) async fn weigh(
         user: user.as_deref(),
         path,
     };
-    let permit = live.policy.decide(&facts)?;
+    let permit = live
+        .policy
+        .decide(&facts)
+        .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_ref()))?;
     if let Some(limiter) = &live.limiter {
         match limiter.admit(&facts).await {
             Ok(grant) => exchange.granted(grant),

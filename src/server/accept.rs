@@ -155,7 +155,8 @@ async fn welcome<S: Service>(stream: TcpStream, peer: Peer, shared: &Shared<S>) 
         });
     };
     // Boxed, so that who serves a client need not have the room for its handshake.
-    let shaking = Box::pin(handshake::shake_hands(stream, tls, |how| shared.service.shaken(how)));
+    let shaking =
+        Box::pin(handshake::shake_hands(stream, tls, &shared.drain, |how| shared.service.shaken(how)));
     let Accepted { stream, protocol, user, .. } = shaking.await?;
     Some(Arrived { stream, peer, user, protocol, inside: None })
 }

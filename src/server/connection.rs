@@ -26,7 +26,6 @@ use super::{
 };
 use crate::net::{
     authority::Authority,
-    begun::begun,
     stream::Stream,
     tls::{Accepted, Protocol, TlsError},
 };
@@ -154,7 +153,7 @@ async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared
     let Inside { acceptor, timeout: patience, authority, user, tell } = inside;
     let peer = client.whose();
     let (stream, early) = client.into_parts();
-    match timeout(patience, acceptor.accept(begun(early, stream))).await {
+    match timeout(patience, acceptor.accept(stream, &early)).await {
         Ok(Ok(Accepted { stream, protocol, .. })) => {
             tell(Ok(()));
             Some(Arrived { stream, peer, user, protocol, inside: Some(authority) })

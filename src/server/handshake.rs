@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{linger, service::Handshake};
+use super::{connection::FIRST_REQUEST_GRACE, drain::Drain, linger, service::Handshake};
 use crate::net::tls::{Accepted, Acceptor};
 
 /// How clients with TLS are taken.
@@ -24,19 +24,30 @@ pub struct TlsOptions {
     pub turns: Arc<Semaphore>,
 }
 
-/// Shakes hands with a client; how that ended is told. None when there is no client any more.
+/// Shakes hands with a client; how that ended is told. None when there is no client any more, and when it is still not done a
+/// moment after the server has begun to drain.
 pub(super) async fn shake_hands(
     socket: TcpStream,
     options: &TlsOptions,
+    drain: &Drain,
     tell: impl Fn(Handshake),
 ) -> Option<Accepted> {
     let deadline = Instant::now() + options.timeout;
     let shaking = async {
         socket.readable().await.ok()?;
         let _turn = options.turns.acquire().await.ok()?;
-        Some(options.acceptor.accept(socket.into()).await)
+        Some(options.acceptor.accept(socket.into(), &[]).await)
     };
-    let Ok(shaken) = timeout_at(deadline, shaking).await else {
+    let draining = async {
+        drain.started().await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+    };
+    let shaken = tokio::select! {
+        biased;
+        shaken = timeout_at(deadline, shaking) => shaken,
+        () = draining => return None,
+    };
+    let Ok(shaken) = shaken else {
         tell(Handshake::Late);
         return None;
     };

@@ -214,16 +214,6 @@ fn help_and_version_are_there() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let finished = with_file(Some("routes:\n  - via: \"deny\"\n"), &["check"]);
-    if finished.code() == 0 {
-        return; // built by now
-    }
-    assert_eq!(finished.code(), 78, "{finished:?}");
-    assert!(finished.output().contains("routes"), "{finished:?}");
-}
-
-#[test]
 fn an_address_that_is_not_ours_cannot_be_bound() {
     let finished = Config::new(Mode::SingleThreaded).set("listen_addr", "192.0.2.1:8080").run();
     assert_eq!(finished.code(), 69, "{finished:?}");

@@ -125,6 +125,15 @@ fn a_route_that_reports_is_told_and_not_taken(mode: Mode) {
     let line = proxy.access_line(|line| line["status"] == 200);
     assert_eq!((&line["rule"], &line["route"]), (&json!("routes[soon]"), &json!("direct")), "{line}");
     assert!(proxy.log_line("would be refused").contains("routes[soon]"), "{}", proxy.log());
+    // A way that is to be opened, where all others are closed.
+    let routes =
+        json!([{ "name": "new", "match": { "hosts": ["one.test"] }, "via": "direct", "mode": "report" }]);
+    let closed = Config::new(mode).set("routes", routes).set("default_route", "deny").start();
+    closed.exchange(get("one.test", &origin)).expect_error(403, "http_request_denied");
+    let told = closed.log_line("would take this way");
+    assert!(told.contains("routes[new]") && told.contains("via=direct"), "{told}");
+    let line = closed.access_line(|line| line["status"] == 403);
+    assert_eq!(line["rule"], "default_route", "{line}");
 }
 
 fn where_nothing_is_refused_no_route_refuses(mode: Mode) {
@@ -395,4 +404,13 @@ fn origins_are_for_who_logs_in() {
     let as_ann = ["Host: app.test", "Proxy-Authorization: Basic YW5uOnNlY3JldA=="];
     proxy.exchange(plain("GET", "/api/x", &as_ann)).expect_ok("ok");
     assert_eq!(app.request_at(0).head.all("proxy-authorization").len(), 0);
+}
+
+#[test]
+fn nothing_goes_to_a_group_in_clear_text_that_was_to_be_encrypted() {
+    let app = Origin::ok();
+    let proxy = in_front_of(Mode::SingleThreaded, &app).start();
+    let answer = proxy.exchange(head(&["GET https://app.test/api/x HTTP/1.1", "Host: app.test"]));
+    answer.expect_error(501, "http_request_error");
+    assert_eq!(app.connections(), 0);
 }

@@ -21,6 +21,7 @@ in_every_mode!(
     a_flood_of_handshakes_lets_others_in,
     an_old_version_is_refused,
     a_socket_for_tls_is_adopted,
+    who_says_nothing_does_not_hold_up_the_end,
 );
 
 /// The beginning of a ClientHello of which the rest never comes.
@@ -150,6 +151,18 @@ fn a_new_launcher_goes_on_with_the_sockets_and_the_keys() {
     proxy.log_line("rolling restart finished");
     assert_eq!(get(&proxy, &client, &origin, "/"), HandshakeKind::Resumed);
     proxy.exchange(origin.get("/", &[])).expect_ok("ok");
+}
+
+fn who_says_nothing_does_not_hold_up_the_end(mode: Mode) {
+    let authority = Authority::new();
+    let mut proxy = secure::listening(Config::new(mode), &authority).start();
+    let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(proxy.tls_addr()).unwrap()).collect();
+    // One that is in, behind the others, says that they were accepted.
+    let idle = secure::connect(&secure::client(&authority.pem(), None), proxy.tls_addr()).unwrap();
+    let began = Instant::now();
+    proxy.stop();
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop((silent, idle));
 }
 
 /// Opens two listening sockets as descriptors 3 and 4, of which the second is for TLS, and becomes the program.

@@ -24,7 +24,7 @@ use super::{
     tickets::{TicketKeys, Ticketer},
     x509,
 };
-use crate::net::stream::Stream;
+use crate::net::{ahead::Ahead, stream::Stream};
 
 /// How clients are taken.
 #[derive(Clone, Debug)]
@@ -98,15 +98,17 @@ impl Acceptor {
         Ok(Self(Arc::new(config).into()))
     }
 
-    /// Shakes hands with who is at the other end of `stream`. There is no deadline in here; dropping the future closes it.
+    /// Shakes hands with who is at the other end of `stream`, of which the bytes of `early` were read already. There is no deadline in here; dropping the future closes it.
     ///
     /// # Errors
     ///
     /// Whatever the client does wrong. It has been told by an alert, as far as its connection takes one at once.
-    pub async fn accept(&self, stream: Stream) -> Result<Accepted, NotAccepted> {
-        let accepted = self.0.accept(stream).into_fallible().await;
-        let tls = accepted
-            .map_err(|(error, stream)| NotAccepted { error: TlsError::of_handshake(&error), stream })?;
+    pub async fn accept(&self, stream: Stream, early: &[u8]) -> Result<Accepted, NotAccepted> {
+        let accepted = self.0.accept(Ahead::new(stream, early)).into_fallible().await;
+        let tls = accepted.map_err(|(error, ahead)| NotAccepted {
+            error: TlsError::of_handshake(&error),
+            stream: ahead.into_stream(),
+        })?;
         let (_, session) = tls.get_ref();
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let protocol = Protocol::agreed(session.alpn_protocol());

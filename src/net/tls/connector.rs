@@ -23,7 +23,7 @@ use super::{
     certificate::{Authorities, Identity},
     protocol::{Oldest, Protocol, provider},
 };
-use crate::net::{authority::Host, stream::Stream};
+use crate::net::{ahead::Ahead, authority::Host, stream::Stream};
 
 /// How servers are reached.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +95,10 @@ impl Connector {
     pub async fn connect(&self, stream: Stream, host: &Host) -> Result<Connected, TlsError> {
         let name = server_name(host)?;
         let connector = self.0.ready.get_or_try_init(|| self.make()).await?;
-        let tls = connector.connect(name, stream).await.map_err(|error| TlsError::of_handshake(&error))?;
+        let tls = connector
+            .connect(name, Ahead::new(stream, &[]))
+            .await
+            .map_err(|error| TlsError::of_handshake(&error))?;
         let (_, session) = tls.get_ref();
         let protocol = Protocol::agreed(session.alpn_protocol());
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);

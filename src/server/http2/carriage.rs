@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -136,6 +136,11 @@ impl Drop for Carriage {
     fn drop(&mut self) {
         let is_aborted = *self.is_aborted.get_mut();
         if self.is_over || (self.outgoing.is_done() && !is_aborted) {
+            return;
+        }
+        // Who was writing, or waiting for somebody else, has not seen why he could not go on.
+        if let Poll::Ready(reset) = self.outgoing.poll_reset(&mut Context::from_waker(Waker::noop())) {
+            self.note(reset.is_ok());
             return;
         }
         let reason = match (self.outgoing.is_connect(), is_aborted) {

@@ -46,6 +46,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
     let (client, drain) = (Arc::clone(&streams.shared.client), streams.shared.drain.clone());
     let mut drain_started = pin!(drain.started());
     let mut is_draining = false;
+    let mut ended = pin!(streams.tally.ended());
     let mut resets = Resets::new(Instant::now());
     let mut watch = Watch::new(connection.ping_pong(), &client, Instant::now());
     let mut timer = pin!(sleep_until(watch.at()));
@@ -66,7 +67,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
                     return;
                 }
             },
-            () = streams.tally.ended() => {}
+            () = &mut ended => ended.set(streams.tally.ended()),
             is_alive = watch.pong() => if !is_alive { return },
             () = &mut timer => match watch.fire(Instant::now()) {
                 Wish::Nothing => {}

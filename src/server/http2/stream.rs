@@ -18,7 +18,7 @@ use crate::{
     net::{stream::Stream, tls},
     server::{
         client::{Client, Fault, Peer, RefusedHead},
-        connection::{Arrived, Shared, enter},
+        connection::{self, Arrived, Shared},
         contained::contain,
         head::RequestHead,
         service::{After, ClientIo, Service, Tunnel},
@@ -87,7 +87,7 @@ impl<S: Service> Streams<S> {
                         return Some(takeover(ClientIo { stream, early }));
                     }
                     After::Inside(inside) => {
-                        return Some(enter(*inside, client, Arc::clone(&self.shared)));
+                        return Some(connection::enter(*inside, client, Arc::clone(&self.shared)));
                     }
                     _ => {}
                 }

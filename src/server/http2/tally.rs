@@ -7,6 +7,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
+use super::bounds::MAX_STREAMS;
+
 /// The streams of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -41,7 +43,7 @@ impl Tally {
         if self.resets.load(Ordering::Relaxed) == 0 { 0 } else { self.resets.swap(0, Ordering::Relaxed) }
     }
 
-    /// Waits until a stream has ended. Cancel-safe.
+    /// Waits until a stream has ended whose end matters: the last one, one that makes room, one after resets. Cancel-safe.
     pub(super) async fn ended(&self) {
         self.changed.notified().await;
     }
@@ -49,7 +51,9 @@ impl Tally {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_one();
+        let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
+        if before == 1 || before >= MAX_STREAMS || self.0.resets.load(Ordering::Relaxed) > 0 {
+            self.0.changed.notify_one();
+        }
     }
 }
