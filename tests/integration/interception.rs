@@ -69,6 +69,8 @@ fn what_is_inside_passes_as_requests(mode: Mode) {
         assert_eq!((&line["host"], &line["scheme"]), (&"localhost".into(), &"https".into()), "{line}");
     }
     assert_eq!(proxy.access_line(|line| line["method"] == "CONNECT")["close"], "intercepted");
+    let explained = proxy.operate(&["explain", "--connect", &name]);
+    assert!(explained.stdout.contains("interception.hosts"), "{explained:?}");
     let heads = origin.heads();
     assert!(heads[0].starts_with("GET /a?b HTTP/1.1\r\nhost: localhost:"), "{heads:?}");
     assert!(heads[0].contains("via: 1.1 px"), "{heads:?}");
