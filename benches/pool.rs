@@ -63,7 +63,7 @@ fn take_and_put(criterion: &mut Criterion) {
         let (pool, origin, others) = full(&listener, count);
         group.bench_function(format!("origins: {}", others.len()), |bench| {
             bench.iter(|| {
-                let mut connection = pool.take(&origin, false, |_| true).expect("it is there");
+                let mut connection = pool.take(&origin, (0, false), |_| true).expect("it is there");
                 connection.learn(true, None);
                 connection.finish();
                 pool.put(connection);

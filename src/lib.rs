@@ -32,6 +32,7 @@
 //! | allowed, and by which rule / not | `Permit` / `Refusal` |
 //! | which addresses may be reached | `Reach` |
 //! | connections kept / one borrowed | `Pool` / `Lease` |
+//! | servers that do the same / one request's way among them / its time with one | `Group` / `Choice` / `Turn` |
 //! | the way out, and what holds on it | `Route` |
 //! | whose fault | `Blame` |
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::traffic::Traffic;
+use super::{groups::GroupStatus, traffic::Traffic};
 use crate::shared_memory::Counters;
 
 /// The whole instance.
@@ -46,6 +46,9 @@ pub struct Status {
     /// What passed, over all workers there ever were.
     #[serde(default)]
     pub traffic: Traffic,
+    /// The groups of the configuration, and how their servers are.
+    #[serde(default)]
+    pub groups: Vec<GroupStatus>,
 }
 
 /// How a reload ended.

@@ -23,6 +23,11 @@ const HEADS: [&str; 10] = [
 /// The column that is aligned to the left.
 const STATE: usize = 3;
 
+const SERVER_HEADS: [&str; 7] = ["GROUP", "SERVER", "STATE", "ACTIVE", "REQUESTS", "FAILURES", "LATENCY"];
+
+/// The last column of them that is aligned to the left.
+const SERVER_STATE: usize = 2;
+
 /// Errors that are told of, the most frequent first.
 const MAX_ERRORS: usize = 4;
 
@@ -43,6 +48,7 @@ pub fn table(status: &Status, view: View<'_>) -> String {
     text.push_str(&passed(status, view));
     text.push('\n');
     text.push_str(&workers(status, view));
+    text.push_str(&groups(status, view));
     text
 }
 
@@ -174,6 +180,47 @@ fn workers(status: &Status, view: View<'_>) -> String {
             let width = widths[column];
             let padded = if column == STATE { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
             view.paint_if(number == 0 || column == STATE, *colour, &padded)
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// The servers of groups; nothing where there are none.
+fn groups(status: &Status, view: View<'_>) -> String {
+    let mut rows = vec![SERVER_HEADS.map(str::to_owned)];
+    for group in &status.groups {
+        rows.extend(group.servers.iter().map(|server| {
+            [
+                group.name.clone(),
+                server.url.clone(),
+                server.state.clone(),
+                server.active.to_string(),
+                server.requests_total.to_string(),
+                server.failures_total.to_string(),
+                server.latency_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.1}ms")),
+            ]
+        }));
+    }
+    let mut text = String::new();
+    if rows.len() == 1 {
+        return text;
+    }
+    let widths: [usize; SERVER_HEADS.len()] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    text.push('\n');
+    for (number, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            let padded =
+                if column <= SERVER_STATE { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            let colour = match (number, cell.as_str()) {
+                (0, _) => Colour::Dim,
+                (_, "up") => Colour::Green,
+                (_, "probing") => Colour::Yellow,
+                _ => Colour::Red,
+            };
+            view.paint_if(number == 0 || column == SERVER_STATE, colour, &padded)
         });
         let line = cells.collect::<Vec<_>>().join("  ");
         let _ = writeln!(text, "{}", line.trim_end());

@@ -89,6 +89,8 @@ impl ServerSettings {
 pub enum ServerScheme {
     /// HTTP over TCP.
     Http,
+    /// HTTP over TLS.
+    Https,
     /// SOCKS5 over TCP.
     Socks5,
 }
@@ -99,6 +101,7 @@ impl ServerScheme {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Socks5 => "socks5",
         }
     }
@@ -264,18 +267,18 @@ type Url = (ServerScheme, Authority, Option<ServerCredentials>);
 /// `scheme://[user:password@]host[:port]`. The error never repeats what was written: there may be a password in it.
 fn url(written: &str, kind: Option<GroupKind>) -> Result<Url, String> {
     let accepted = match kind {
-        Some(GroupKind::Origin) => "a URL such as http://10.0.0.1:8080 is accepted",
+        Some(GroupKind::Origin) => "a URL such as http://10.0.0.1:8080 or https://10.0.0.1 is accepted",
         _ => {
-            "a URL such as http://10.0.0.1:3128, http://user:password@proxy.example:3128 or socks5://10.0.0.1:1080 is accepted"
+            "a URL such as http://10.0.0.1:3128, https://user:password@proxy.example:3128 or socks5://10.0.0.1:1080 is accepted"
         }
     };
     let (scheme, rest) = written.split_once("://").ok_or(accepted)?;
     let (scheme, port) = match scheme {
         "http" => (ServerScheme::Http, 80),
-        "https" => return Err("https needs TLS, not supported yet: only http and socks5 are accepted".into()),
+        "https" => (ServerScheme::Https, 443),
         "socks5" if kind == Some(GroupKind::Origin) => {
             return Err(
-                "socks5 is for groups of kind proxy; a URL such as http://10.0.0.1:8080 is accepted".into()
+                "socks5 is for groups of kind proxy; a URL such as http://10.0.0.1:8080 or https://10.0.0.1 is accepted".into()
             );
         }
         "socks5" => (ServerScheme::Socks5, 1080),
@@ -304,7 +307,7 @@ fn credentials(written: &str, scheme: ServerScheme) -> Result<ServerCredentials,
     };
     let (user, password) = (decoded(user)?, decoded(password)?);
     // RFC 7617 section 2, and RFC 1929 section 2.
-    if user.is_empty() || (scheme == ServerScheme::Http && user.contains(':')) {
+    if user.is_empty() || (scheme != ServerScheme::Socks5 && user.contains(':')) {
         return Err("a name that is not empty, and without a colon, is accepted".into());
     }
     if user.len() > 255 || password.len() > 255 || (scheme == ServerScheme::Socks5 && password.is_empty()) {

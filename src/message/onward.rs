@@ -114,6 +114,15 @@ pub fn write_request<'a>(
     upgrade
 }
 
+/// Adds a line to a head that was written.
+pub fn add_line(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    debug_assert!(head.ends_with(b"\r\n\r\n"), "it has its end");
+    head.truncate(head.len().saturating_sub(2));
+    for part in [name, b": ", value, b"\r\n\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
 /// What is written of a response besides its lines.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseOnward<'a> {
@@ -245,8 +254,8 @@ fn write_line(out: &mut Vec<u8>, field: &Field<'_>, keep_case: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `Via` with all that others have written, and us as its last member (RFC 9110 7.6.3).
-fn sign<'a>(
+/// Writes `Via` with all that others have written, and us as its last member (RFC 9110 7.6.3); nothing without a name.
+pub fn sign<'a>(
     out: &mut Vec<u8>,
     via: Option<&Pseudonym>,
     received: Version,

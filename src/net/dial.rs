@@ -149,6 +149,8 @@ impl From<io::Error> for DialError {
 pub struct Dialer {
     resolver: Resolver,
     options: DialOptions,
+    /// Which of the addresses of a family comes first.
+    turn: usize,
 }
 
 impl Dialer {
@@ -159,7 +161,18 @@ impl Dialer {
             // Nothing is gained by waiting for addresses of the other family.
             options.prefer = Family::of(own);
         }
-        Self { resolver, options }
+        Self { resolver, options, turn: 0 }
+    }
+
+    /// One that connects from `source`, where there is one, and with each `turn` to another address of a name first. They share the resolver's cache.
+    #[must_use]
+    pub fn with(&self, source: Option<IpAddr>, turn: usize) -> Self {
+        let mut options = self.options.clone();
+        if let Some(source) = source {
+            options.prefer = Family::of(source);
+            options.bind_addr = Some(source);
+        }
+        Self { resolver: self.resolver.clone(), options, turn }
     }
 
     /// Connects to `authority`, at an address that `reach` allows.
@@ -184,7 +197,7 @@ impl Dialer {
     ) -> Result<Dialled, DialError> {
         let started = Instant::now();
         let deadline = started + connect_timeout;
-        let mut race = Race::new(&self.options, reach, authority.port);
+        let mut race = Race::new(&self.options, reach, authority.port, self.turn);
         let mut resolved = None;
         let known = match &authority.host {
             Host::Name(name) => self.resolver.known(name),
@@ -262,6 +275,7 @@ struct Race<'a> {
     options: &'a DialOptions,
     reach: &'a Reach,
     port: u16,
+    turn: usize,
     waiting: VecDeque<SocketAddr>,
     running: Vec<Attempt>,
     next: Option<Pin<Box<Sleep>>>,
@@ -271,11 +285,12 @@ struct Race<'a> {
 }
 
 impl<'a> Race<'a> {
-    fn new(options: &'a DialOptions, reach: &'a Reach, port: u16) -> Self {
+    fn new(options: &'a DialOptions, reach: &'a Reach, port: u16, turn: usize) -> Self {
         Self {
             options,
             reach,
             port,
+            turn,
             waiting: VecDeque::new(),
             running: Vec::new(),
             next: None,
@@ -286,7 +301,11 @@ impl<'a> Race<'a> {
     }
 
     /// More addresses, in the order of preference inside their family. Families take turns (RFC 8305 section 4).
-    fn add(&mut self, addresses: Vec<IpAddr>) {
+    fn add(&mut self, mut addresses: Vec<IpAddr>) {
+        // Those of one family come together, or sorted by it.
+        addresses.chunk_by_mut(|a, b| a.is_ipv4() == b.is_ipv4()).for_each(|family| {
+            family.rotate_left(self.turn % family.len());
+        });
         for ip in addresses {
             let address = SocketAddr::new(ip, self.port);
             let fits = self.options.bind_addr.is_none_or(|own| own.is_ipv4() == ip.to_canonical().is_ipv4());

@@ -86,16 +86,6 @@ impl ProxyError {
         Self::new(Blame::Downstream, StatusCode::BAD_GATEWAY, ProxyErrorType::ProxyLoopDetected, details)
     }
 
-    /// A group is spoken with in clear text, or knows nothing of what is fetched: never by that.
-    pub(super) fn https_over_a_group() -> Self {
-        Self::new(
-            Blame::Downstream,
-            StatusCode::NOT_IMPLEMENTED,
-            ProxyErrorType::HttpRequestError,
-            "https:// in a request target is fetched from its host directly only, and the route leads to a group: use CONNECT",
-        )
-    }
-
     /// Nobody knows who it is, as `access.users_file` demands; `challenge` is the question for a password.
     pub(super) fn not_known(why: NotKnown, challenge: &str) -> Self {
         let (status, kind, text, field) = match why {

@@ -29,6 +29,7 @@ use crate::{
     policy::{Permit, Route, RuleName, route::Action},
     shared_memory::Seat,
     telemetry::{access_record::AccessRecord, names::ProxyErrorType},
+    upstream::Turn,
 };
 
 /// What is known of one exchange so far.
@@ -51,6 +52,8 @@ pub(super) struct Exchange {
     user: Option<Arc<str>>,
     /// What it may use, until it ends.
     grant: Grant,
+    /// The server of a group that has it, until it ends.
+    turn: Option<Turn>,
     rule: Option<RuleName>,
     /// The rule is one that would have refused it.
     is_reported: bool,
@@ -97,6 +100,7 @@ impl Exchange {
             error: None,
             user: None,
             grant: Grant::default(),
+            turn: None,
             rule: None,
             is_reported: false,
             upstream: None,
@@ -235,6 +239,25 @@ impl Exchange {
         if reused {
             self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// It goes out to a server of a group, which the operator has named.
+    pub(super) fn reached_server(&mut self, server: SocketAddr, reused: bool) {
+        self.upstream = Some(server);
+        self.reused = reused;
+        if reused {
+            self.account.counters().upstream_reused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A server of a group has answered it, and has it until it ends.
+    pub(super) fn given_to(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    /// A server of a group could not be reached. Another one may.
+    pub(super) fn dial_failed(&mut self) {
+        self.account.counters().upstream_connect_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It is sent a second time.

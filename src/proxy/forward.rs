@@ -6,6 +6,7 @@
 
 mod answered;
 mod sending;
+mod through;
 
 use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
 
@@ -37,7 +38,8 @@ use crate::{
     policy::Permit,
     server::{After, Client, RequestHead},
     upstream::{
-        Connection, Pool, UpstreamError,
+        Connection, Pool, Turn, UpstreamError,
+        parent::Purpose,
         retry::{self, Attempt},
     },
 };
@@ -73,6 +75,7 @@ fn prepare(
     errand: &Errand<'_>,
     client: IpAddr,
     exchange: &Exchange,
+    turn: Option<(&Turn, Purpose)>,
 ) -> Result<(Flow, Option<Upgrade>), ProxyError> {
     let (head, live, route, id) = (errand.head, errand.live, &errand.permit.route, exchange.id());
     if live.name.pseudonym.has_signed(head.fields()) {
@@ -86,9 +89,11 @@ fn prepare(
     }
     let mut hop_by_hop = HopByHop::read(head.fields());
     let user = route.edits.as_ref().and_then(|_| exchange.user());
+    let whole = turn.filter(|(turn, purpose)| turn.wants_whole_url(*purpose)).map(|(turn, _)| turn);
+    let url = whole.map(|_| whole_url(errand));
     let onward = RequestOnward {
         method: head.method.as_str().as_bytes(),
-        target: &errand.path,
+        target: url.as_deref().unwrap_or(&errand.path),
         origin: &errand.origin,
         default_port: errand.scheme.default_port(),
         received: head.version,
@@ -103,6 +108,9 @@ fn prepare(
     };
     let mut out = Vec::with_capacity(head.raw.len() + 128);
     let upgrade = onward::write_request(&mut out, &onward, &hop_by_hop, head.fields());
+    if let Some(authorization) = whole.and_then(Turn::authorization) {
+        onward::add_line(&mut out, b"proxy-authorization", authorization.as_bytes());
+    }
     if let Some(edits) = route.edits.as_ref().filter(|_| head.framing == Framing::Chunked) {
         // What may not come as a line may not come as a trailer either.
         hop_by_hop.nominated.take(edits.names());
@@ -122,10 +130,15 @@ async fn send<'a>(
     client: &mut Client,
     exchange: &mut Exchange,
 ) -> Result<Answered<'a>, ProxyError> {
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange)?;
+    if let Some(group) = errand.live.group_of(&errand.permit) {
+        // Boxed, as it is large: what goes out directly does not carry the room for it.
+        return Box::pin(through::send(errand, group, client, exchange)).await;
+    }
+    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, None)?;
     let request = request.paced(exchange.pace());
     let is_tls = errand.scheme == Scheme::Https;
-    let pooled = errand.pool.take(&errand.origin, is_tls, |peer| errand.permit.reach.check(peer).is_ok());
+    let pooled =
+        errand.pool.take(&errand.origin, (0, is_tls), |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => connect(errand, exchange).await?,
@@ -173,6 +186,16 @@ async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Connect
     exchange.dialled(&dialled);
     let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());
     Ok(if is_tls { connection.verified_by(live.connector.clone()) } else { connection })
+}
+
+/// What a proxy is asked for (RFC 9112 section 3.2.2). The whole server is asked for without a path (section 3.2.4).
+fn whole_url(errand: &Errand<'_>) -> Vec<u8> {
+    let mut url = b"http://".to_vec();
+    errand.origin.write_host(&mut url, 80);
+    if *errand.path != *b"*" {
+        url.extend_from_slice(&errand.path);
+    }
+    url
 }
 
 impl Errand<'_> {

@@ -18,8 +18,7 @@ use crate::{
         Facts, RuleName,
         rate_limit::{Bandwidth, BucketKey, Decision, LimitRule, Limits, ticks},
     },
-    proxy::clock,
-    shared_memory::{Hold, Seat, Tally},
+    shared_memory::{Hold, Seat, Tally, clock},
 };
 
 /// The limits of one generation of the configuration.

@@ -22,7 +22,8 @@ use crate::{
         dial::{DialError, Dialer, Dialled},
         tls::Connector,
     },
-    policy::{Permit, Policy},
+    policy::{self, Permit, Policy},
+    upstream::{Group, Groups},
 };
 
 /// The state of one generation of the configuration.
@@ -36,6 +37,7 @@ pub struct Live {
     /// Nobody is refused for who he is.
     pub(super) reports_only: bool,
     pub(super) dialer: Dialer,
+    pub(super) groups: Arc<Groups>,
     /// How origins are reached with TLS.
     pub(super) connector: Connector,
     pub(super) interception: Option<Arc<Interception>>,
@@ -57,6 +59,8 @@ pub struct Kept {
     pub login: Option<Arc<Login>>,
     /// Where rates are kept for several machines.
     pub store: Option<Arc<Store>>,
+    /// The groups that routes lead to, with whose turn it is.
+    pub groups: Arc<Groups>,
     /// How origins are reached with TLS, with the sessions that can be resumed.
     pub connector: Option<Connector>,
 }
@@ -72,6 +76,8 @@ pub struct LiveOptions {
     pub limiter: Option<Limiter>,
     /// How origins are reached.
     pub dialer: Dialer,
+    /// The groups that routes lead to.
+    pub groups: Arc<Groups>,
     /// How they are reached with TLS.
     pub connector: Connector,
     /// In whose place we answer.
@@ -101,6 +107,7 @@ impl Live {
             challenge: challenge(&settings.access.realm),
             reports_only: settings.access.mode == AccessMode::Report,
             dialer: options.dialer,
+            groups: options.groups,
             connector: options.connector,
             interception: options.interception,
             response_limits: HeadLimits {
@@ -128,6 +135,14 @@ impl Live {
                 .request_id_header
                 .as_ref()
                 .map(|name| name.as_str().into()),
+        }
+    }
+
+    /// The group whose servers get it; none = it goes out directly.
+    pub(super) fn group_of(&self, permit: &Permit) -> Option<&Arc<Group>> {
+        match permit.route.via {
+            policy::Via::Direct => None,
+            policy::Via::Proxy(place) | policy::Via::Origin(place) => self.groups.at(place),
         }
     }
 

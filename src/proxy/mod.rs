@@ -7,7 +7,6 @@
 //! exchange writes its record, whatever has happened. Knows message, policy, upstream, server, telemetry and net.
 
 mod account;
-mod clock;
 mod date;
 mod error;
 mod exchange;
@@ -21,6 +20,7 @@ mod login;
 mod respond;
 mod service;
 mod socks;
+mod through;
 mod tunnel;
 
 pub use account::{Account, ConnectionTicket, Crowd};

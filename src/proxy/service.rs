@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Version};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     account::{Account, ConnectionTicket, Crowd},
@@ -33,7 +33,7 @@ use crate::{
     net::authority::Authority,
     policy::{Facts, Permit, Refusal, Via},
     server::{After, Client, Fault, Handshake, RefusedHead, RequestHead, RequestTarget, Service},
-    upstream::{Pool, PoolLimits},
+    upstream::{Pool, PoolLimits, health},
 };
 
 /// The proxy: one for each process.
@@ -42,6 +42,8 @@ pub struct Proxy {
     live: ArcSwap<Live>,
     pool: Arc<Pool>,
     account: Arc<Account>,
+    /// Another generation is in force.
+    reloaded: Notify,
 }
 
 impl Proxy {
@@ -52,6 +54,7 @@ impl Proxy {
             live: ArcSwap::from_pointee(live),
             pool: Arc::new(Pool::new(limits)),
             account: Arc::new(account),
+            reloaded: Notify::new(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Proxy {
         if !old.connector.is(&connector) {
             old.connector.retire();
         }
+        self.reloaded.notify_one();
     }
 
     /// What the next generation may keep.
@@ -77,9 +81,27 @@ impl Proxy {
         &self.account
     }
 
-    /// Closes idle connections that nobody needs any more, for ever. To be run in a task.
+    /// Closes idle connections that nobody needs any more, and looks at the servers of groups, for ever. To be run in a task.
     pub async fn tend(&self) {
-        self.pool.sweep().await;
+        tokio::join!(self.pool.sweep(), self.look_at_servers());
+    }
+
+    async fn look_at_servers(&self) {
+        loop {
+            let reloaded = self.reloaded.notified();
+            let live = self.live.load_full();
+            if live.groups.are_checked() {
+                let seat = self.account.seat();
+                tokio::select! {
+                    () = reloaded => {}
+                    () = health::watch(&live.groups, &live.dialer, &live.connector, seat) => {}
+                }
+            } else {
+                // The state of a generation is not kept longer than it is in force.
+                drop(live);
+                reloaded.await;
+            }
+        }
     }
 
     fn begin(&self, live: &Live, peer: SocketAddr, started: Instant) -> Box<Exchange> {
@@ -142,6 +164,7 @@ impl Service for Proxy {
                         Box::pin(tunnel::open(
                             client,
                             &live,
+                            Some(head),
                             &origin,
                             &permit,
                             exchange,
@@ -185,9 +208,6 @@ impl Service for Proxy {
         if is_ours && !matches!(permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
             return local::answer(client, exchange, &head.method, &path_and_query, form).await;
-        }
-        if scheme == Scheme::Https && permit.route.via != Via::Direct {
-            return respond::failure(client, exchange, &ProxyError::https_over_a_group(), form).await;
         }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,

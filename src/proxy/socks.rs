@@ -62,7 +62,7 @@ pub(super) async fn serve(
         return close(client, exchange, Failed::telling(Reply::CommandNotSupported, error)).await;
     }
     match weigh(live, client, &Method::CONNECT, &origin, None, &mut exchange).await {
-        Ok(permit) => tunnel::open(client, live, &origin, &permit, exchange, Tongue::Socks).await,
+        Ok(permit) => tunnel::open(client, live, None, &origin, &permit, exchange, Tongue::Socks).await,
         Err(error) => refuse(client, exchange, error).await,
     }
 }

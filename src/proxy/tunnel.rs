@@ -1,6 +1,6 @@
 //! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6). Who asks for it by SOCKS5 gets the same, in other words.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, iter, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -13,16 +13,24 @@ use super::{
     live::Live,
     respond::{self, Form},
     socks,
+    through::Through,
 };
 use crate::{
-    message::socks::{Reply, reply},
+    message::{
+        onward,
+        socks::{Reply, reply},
+    },
     net::{
         authority::Authority,
         relay::{self, RelayOptions, RelayOutcome},
         stream::Stream,
     },
     policy::Permit,
-    server::{After, Client, ClientIo},
+    server::{After, Client, ClientIo, RequestHead},
+    upstream::{
+        Group,
+        parent::{Purpose, Reached},
+    },
 };
 
 /// How a client is told what has become of its tunnel.
@@ -39,7 +47,8 @@ pub(super) enum Tongue {
 pub(super) async fn open(
     client: &mut Client,
     live: &Arc<Live>,
-    origin: &Authority,
+    head: Option<&RequestHead>,
+    origin: &Arc<Authority>,
     permit: &Permit,
     mut exchange: Box<Exchange>,
     tongue: Tongue,
@@ -48,19 +57,86 @@ pub(super) async fn open(
         let opened = tongue.opened(live, None);
         return interception::enter(client, interception, origin, exchange, tongue, &opened).await;
     }
-    let dialled = match live.dial(origin, permit).await {
-        Ok(dialled) => dialled,
+    let reached = match live.group_of(permit) {
+        None => direct(live, origin, permit, &mut exchange).await,
+        Some(group) => {
+            // Boxed, as it is large: a tunnel that is opened directly does not carry the room for it.
+            Box::pin(through(
+                live,
+                group,
+                head,
+                origin,
+                client.peer().ip(),
+                permit.route.timeouts.connect,
+                &mut exchange,
+            ))
+            .await
+        }
+    };
+    let (stream, early) = match reached {
+        Ok(reached) => reached,
         Err(error) => return tongue.refuse(client, exchange, error).await,
     };
-    exchange.dialled(&dialled);
-    exchange.reached(permit, dialled.peer, false);
     exchange.answered();
     exchange.respond(StatusCode::OK);
-    let answer = tongue.opened(live, Some(&dialled.stream));
+    let answer = tongue.opened(live, Some(&stream));
     if client.send(&answer).await.is_err() {
         return After::Broken;
     }
-    join(live, permit, exchange, dialled.stream, Bytes::new())
+    join(live, permit, exchange, stream, early)
+}
+
+async fn direct(
+    live: &Live,
+    origin: &Authority,
+    permit: &Permit,
+    exchange: &mut Exchange,
+) -> Result<(Stream, Bytes), ProxyError> {
+    let dialled = live.dial(origin, permit).await?;
+    exchange.dialled(&dialled);
+    exchange.reached(permit, dialled.peer, false);
+    Ok((dialled.stream, Bytes::new()))
+}
+
+/// Opens it through a server of `group`.
+async fn through(
+    live: &Live,
+    group: &Arc<Group>,
+    head: Option<&RequestHead>,
+    origin: &Arc<Authority>,
+    client: IpAddr,
+    connect: Duration,
+    exchange: &mut Exchange,
+) -> Result<(Stream, Bytes), ProxyError> {
+    let mut lines = Vec::new();
+    if let Some(head) = head {
+        // Proxies that are each other's parents would ask each other for ever.
+        if live.name.pseudonym.has_signed(head.fields()) {
+            return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
+        }
+        onward::sign(&mut lines, live.name.via(), head.version, head.fields());
+    } else {
+        onward::sign(&mut lines, live.name.via(), Version::HTTP_11, iter::empty());
+    }
+    let seat = exchange.seat().clone();
+    let mut through = Through::new(group, live, origin, client, connect, &seat);
+    loop {
+        let mut turn = through.next_turn()?;
+        match through.connect(&turn, Purpose::Tunnel, &lines, exchange).await {
+            Ok(Reached { dialled, early }) => {
+                exchange.reached_server(dialled.peer, false);
+                turn.answered();
+                exchange.given_to(turn);
+                return Ok((dialled.stream, early));
+            }
+            Err(failure) => {
+                if !failure.is_its_own {
+                    turn.answered();
+                }
+                through.failed(turn, failure, exchange)?;
+            }
+        }
+    }
 }
 
 impl Tongue {

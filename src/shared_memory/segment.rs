@@ -27,6 +27,7 @@ use thiserror::Error;
 #[cfg(unix)]
 use super::nameless;
 use super::{
+    backends::BackendTable,
     buckets::{HoldTable, RateTable},
     counters::Counters,
     tallies::TallyTable,
@@ -34,7 +35,7 @@ use super::{
 };
 
 /// Written first into a segment; a worker of another layout refuses it.
-const LAYOUT: u64 = 0x7266_7031_0000_0005;
+const LAYOUT: u64 = 0x7266_7031_0000_0006;
 
 /// Why there is no segment.
 #[derive(Debug, Error)]
@@ -68,6 +69,7 @@ struct Tables {
     rates: RateTable,
     holds: HoldTable,
     tallies: TallyTable,
+    backends: BackendTable,
     tickets: TicketTable,
 }
 
@@ -183,6 +185,7 @@ impl Segment {
                 level.store(0, Ordering::Release);
             }
             self.hold_table().release(index);
+            self.backend_table().release(index);
         }
     }
 
@@ -196,6 +199,10 @@ impl Segment {
 
     pub(super) fn tally_table(&self) -> &TallyTable {
         &self.tables().tallies
+    }
+
+    pub(super) fn backend_table(&self) -> &BackendTable {
+        &self.tables().backends
     }
 
     pub(super) fn ticket_table(&self) -> &TicketTable {

@@ -23,11 +23,12 @@ use super::{
     succession::Succession,
 };
 use crate::{
-    admin::{self, Doors, HostNames, Network, SocketFile},
+    admin::{self, Doors, GroupStatus, HostNames, Network, SocketFile},
     config::{Loaded, Problems, settings::MAX_PROCESSES},
     control::{Assignment, Configuration, Order, channel::Channel, notify::Notifier},
     shared_memory::Segment,
     telemetry::diagnostics::Diagnostics,
+    upstream::survey,
 };
 
 /// What the service manager waits for beyond the drain deadline.
@@ -232,6 +233,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             tls_listeners: self.sockets.tls(),
             last_reload: self.audience.last_reload(),
             reloads: self.audience.reloads(),
+            groups: GroupStatus::of(survey(&self.loaded.settings.upstreams, &self.segment)),
         };
         self.reporter.report(Instant::now(), &self.fleet, &self.processes, &circumstances)
     }

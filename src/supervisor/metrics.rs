@@ -12,6 +12,7 @@ use crate::{
         process::Processes,
         prometheus::Exposition,
     },
+    upstream::survey,
 };
 
 impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
@@ -34,6 +35,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Launcher<L> {
             restarts: &self.fleet.replaced().counts(),
             requests: &self.reporter.requests(&self.processes),
             segment: &self.segment,
+            backends: &survey(&self.loaded.settings.upstreams, &self.segment),
             processes: Processes::of(std::process::id(), pids),
         };
         metrics::page(&counters, &instance, exposition)

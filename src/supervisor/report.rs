@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{fleet::Fleet, slot::Life, spawn::Process};
 use crate::{
-    admin::{LastReload, Rate, Status, Totals, Traffic, WorkerState, WorkerStatus},
+    admin::{GroupStatus, LastReload, Rate, Status, Totals, Traffic, WorkerState, WorkerStatus},
     shared_memory::{Seat, Segment},
     telemetry::memory,
 };
@@ -98,6 +98,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) tls_listeners: &'a [std::net::SocketAddr],
     pub(super) last_reload: Option<&'a LastReload>,
     pub(super) reloads: u64,
+    pub(super) groups: Vec<GroupStatus>,
 }
 
 impl Reporter {
@@ -227,6 +228,7 @@ impl Reporter {
             totals: Totals { restarts: fleet.restarts(), requests_per_second, ..whole },
             traffic: Traffic::of(self.seats(circumstances.segment).iter().map(Seat::counters))
                 .with_refusals(circumstances.segment),
+            groups: circumstances.groups.clone(),
         }
     }
 

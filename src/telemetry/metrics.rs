@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::{
+    groups::{self, BackendReport},
     names::{CODE_CLASSES, HANDSHAKES, METHODS, ProxyErrorType, metric, tally},
     process::Processes,
     prometheus::{Exposition, Kind, Page},
@@ -30,6 +31,8 @@ pub struct Instance<'a> {
     pub requests: &'a [(usize, u64)],
     /// The memory of the instance, where rules and limits are counted by their names.
     pub segment: &'a Segment,
+    /// How the servers of groups are.
+    pub backends: &'a [BackendReport],
     /// What its processes use.
     pub processes: Processes,
 }
@@ -42,6 +45,7 @@ pub fn page(counters: &[&Counters], instance: &Instance<'_>, exposition: Exposit
     refusals(&mut page, instance.segment);
     connections(&mut page, counters);
     upstream(&mut page, counters);
+    groups::page(&mut page, instance.backends);
     workers(&mut page, instance);
     processes(&mut page, &instance.processes);
     page.finish()
@@ -209,6 +213,7 @@ mod tests {
             restarts: &[("died", 1)],
             requests: &[(0, 5), (1, 6)],
             segment,
+            backends: &[],
             processes: Processes { cpu_seconds: 1.5, start_seconds: 1e9, ..Processes::default() },
         }
     }

@@ -216,6 +216,14 @@ pub mod metric {
     pub const TUNNELS_ACTIVE: &str = "forward_proxy_tunnels_active";
     /// Tunnels that were opened.
     pub const TUNNELS: &str = "forward_proxy_tunnels_total";
+    /// Requests that a server of a group has now.
+    pub const UPSTREAM_BACKEND_ACTIVE: &str = "forward_proxy_upstream_backend_active";
+    /// Requests that a server of a group did not answer.
+    pub const UPSTREAM_BACKEND_FAILURES: &str = "forward_proxy_upstream_backend_failures_total";
+    /// Requests that were given to a server of a group.
+    pub const UPSTREAM_BACKEND_REQUESTS: &str = "forward_proxy_upstream_backend_requests_total";
+    /// How a server of a group is.
+    pub const UPSTREAM_BACKEND_STATE: &str = "forward_proxy_upstream_backend_state";
     /// Connections to origins, by state.
     pub const UPSTREAM_CONNECTIONS: &str = "forward_proxy_upstream_connections";
     /// Attempts to connect to origins, by result.

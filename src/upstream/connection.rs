@@ -39,6 +39,8 @@ pub struct Connection {
     inbox: Inbox,
     origin: Arc<Authority>,
     peer: SocketAddr,
+    /// The server of a group that it leads to or through; 0 = none.
+    pub(super) way: u64,
     is_tls: bool,
     /// Who has made sure that it is the origin.
     verified_by: Option<Connector>,
@@ -69,6 +71,7 @@ impl Connection {
             inbox: Inbox::new(),
             origin,
             peer: dialled.peer,
+            way: 0,
             place: Place::in_use(seat),
             reused: false,
             searched: 0,
@@ -78,6 +81,13 @@ impl Connection {
             idle_since: Instant::now(),
             keep_alive: None,
         }
+    }
+
+    /// One that leads to or through a server of a group, and is kept apart from all that do not.
+    #[must_use]
+    pub(super) fn by_way_of(mut self, way: u64) -> Self {
+        self.way = way;
+        self
     }
 
     /// It is with TLS, and `connector` has verified whose it is.
@@ -104,7 +114,7 @@ impl Connection {
         self.peer
     }
 
-    /// The authority it was dialled for: its key in the pool.
+    /// Whom it was made for, or the server of a group that takes requests for anybody: its key in the pool.
     #[must_use]
     pub fn origin(&self) -> &Arc<Authority> {
         &self.origin

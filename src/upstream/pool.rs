@@ -62,11 +62,13 @@ impl Pool {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// Takes the most recently used connection to `origin`, with TLS or without, whose address `may_reach` allows.
+    /// Takes the most recently used connection to `origin` whose address `may_reach` allows. `way` is the server of a group that
+    /// it leads through, 0 for none, and whether it is with TLS: who is sent one way never gets a connection that was made for
+    /// another.
     pub fn take(
         &self,
         origin: &Authority,
-        is_tls: bool,
+        (way, is_tls): (u64, bool),
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Option<Connection> {
         let limits = self.limits();
@@ -82,7 +84,7 @@ impl Pool {
             if !usable {
                 kept.remove(at);
                 removed += 1;
-            } else if may_reach(kept[at].peer()) {
+            } else if kept[at].way == way && may_reach(kept[at].peer()) {
                 let mut connection = kept.remove(at);
                 connection.reuse();
                 found = Some(connection);

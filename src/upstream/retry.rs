@@ -29,6 +29,12 @@ pub fn may_repeat(attempt: Attempt<'_>) -> bool {
         && (attempt.unsent || attempt.method.is_idempotent())
 }
 
+/// Whether the same request may be given to another server of its group, when this one has closed the connection.
+#[must_use]
+pub fn may_move(attempt: Attempt<'_>) -> bool {
+    may_repeat(Attempt { reused: true, ..attempt })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Builds a proxy from its settings. Nothing is started, nothing is asked of the network.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -23,7 +23,7 @@ use crate::{
     server::{Balancers, ClientOptions, ConnectionOptions, TlsOptions},
     shared_memory::{Seat, SharedTicketKeys},
     telemetry::{access_log::AccessLog, names::tally},
-    upstream::PoolLimits,
+    upstream::{Groups, PoolLimits},
 };
 
 /// So many threads that verify passwords has one that serves alone on its thread, and one with many threads.
@@ -79,7 +79,7 @@ pub fn assemble(
 ) -> Result<Assembled, AssembleError> {
     let log = access_log(settings, &seat)?;
     let account = Account::new(seat, log, worker, &settings.limits);
-    let kept = keep(settings, account.seat(), None)?;
+    let kept = keep(settings, listeners, account.seat(), None)?;
     let live = live(settings, listeners, account.seat(), kept)?;
     let connections = connection_options(settings, account.seat())?;
     let proxy = Proxy::new(live, pool_limits(settings), account);
@@ -93,6 +93,7 @@ pub(super) fn access_log(settings: &Settings, seat: &Seat) -> Result<AccessLog, 
 /// What outlives a reload that changes nothing about it, from the configuration that was in force and what it had, or else new.
 pub(super) fn keep(
     settings: &Settings,
+    listeners: &[SocketAddr],
     seat: &Seat,
     old: Option<(&Settings, Kept)>,
 ) -> Result<Kept, AssembleError> {
@@ -107,11 +108,24 @@ pub(super) fn keep(
     } else {
         store(settings, seat)?
     };
+    let groups = if old
+        .is_some_and(|old| old.upstreams == settings.upstreams && patience(old) == patience(settings))
+    {
+        had.groups
+    } else {
+        let own = OwnListeners::new(listeners.to_vec());
+        Arc::new(Groups::new(&settings.upstreams, &own, seat.segment(), patience(settings)))
+    };
     let connector = match (old, had.connector) {
         (Some(old), Some(connector)) if old.upstream_tls == settings.upstream_tls => connector,
         _ => connector(&settings.upstream_tls),
     };
-    Ok(Kept { login, store, connector: Some(connector) })
+    Ok(Kept { login, store, groups, connector: Some(connector) })
+}
+
+/// How long it may take until a request that was sent is answered.
+fn patience(settings: &Settings) -> Duration {
+    settings.timeouts.connect + settings.timeouts.response_head
 }
 
 /// How origins are reached with TLS.
@@ -172,6 +186,7 @@ pub(super) fn live(
             seat.segment().tally(tally::RATE_LIMITED, name)
         }),
         interception: Interception::new(&settings.interception, &settings.tls)?,
+        groups: Arc::clone(&kept.groups),
         connector: kept.connector.clone().unwrap_or_else(|| connector(&settings.upstream_tls)),
         kept,
         dialer,

@@ -75,7 +75,7 @@ impl InForce {
         }
         if !keys.is_empty() {
             let seat = self.proxy.account().seat();
-            let kept = keep(settings, seat, Some((old, self.proxy.kept())))?;
+            let kept = keep(settings, &self.listeners, seat, Some((old, self.proxy.kept())))?;
             let built = live(settings, &self.listeners, seat, kept)?;
             let connections = connection_options(settings, seat)?;
             let (log, other) = (&old.access_log, &settings.access_log);

@@ -12,10 +12,10 @@ use tokio::{
 
 use crate::{
     admin::{
-        Ask, Asks, Command, Doors, LastReload, Outcome, Rate, Server, Status, Totals, Traffic, WorkerState,
-        WorkerStatus, desk,
+        Ask, Asks, Command, Doors, GroupStatus, LastReload, Outcome, Rate, Server, Status, Totals, Traffic,
+        WorkerState, WorkerStatus, desk,
     },
-    config::settings::Mode,
+    config::settings::{GroupSettings, Mode, Settings},
     control::{notify::Notifier, signals::Signal},
     shared_memory::Seat,
     telemetry::{
@@ -25,6 +25,7 @@ use crate::{
         process::Processes,
         prometheus::Exposition,
     },
+    upstream::survey,
 };
 
 /// How long an operator's answers may still be written when everything else has ended.
@@ -42,6 +43,7 @@ pub(super) struct Facts {
     pub(super) seat: Seat,
     pub(super) diagnostics: Diagnostics,
     pub(super) shutdown_timeout: Duration,
+    pub(super) upstreams: Vec<GroupSettings>,
 }
 
 /// The place where questions come in and outcomes go out.
@@ -154,14 +156,15 @@ impl Office {
         self.notifier.reloading();
     }
 
-    /// The reload has ended. What was in force after it drains for so long at most.
-    pub(super) fn reloaded(&mut self, outcome: Outcome, shutdown_timeout: Option<Duration>) {
+    /// The reload has ended. These settings were to be put in force by it.
+    pub(super) fn reloaded(&mut self, outcome: Outcome, settings: Option<Settings>) {
         let time = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         let successful = matches!(outcome, Outcome::Done(_));
         self.generation += u64::from(successful);
         self.reloads += 1;
-        if let Some(shutdown_timeout) = shutdown_timeout.filter(|_| successful) {
-            self.facts.shutdown_timeout = shutdown_timeout;
+        if let Some(settings) = settings.filter(|_| successful) {
+            self.facts.shutdown_timeout = settings.supervision.shutdown_timeout;
+            self.facts.upstreams = settings.upstreams;
         }
         self.last_reload = Some(LastReload { successful, time, text: outcome.text().into_owned() });
         self.notifier.ready("ready");
@@ -208,6 +211,7 @@ impl Office {
             restarts: &[],
             requests: &[(0, self.totals().requests_total)],
             segment: self.facts.seat.segment(),
+            backends: &survey(&self.facts.upstreams, self.facts.seat.segment()),
             processes: Processes::of(std::process::id(), []),
         };
         metrics::page(&[counters], &instance, exposition)
@@ -256,6 +260,7 @@ impl Office {
             workers: vec![worker],
             totals: Totals { requests_per_second, ..totals },
             traffic: Traffic::of([self.facts.seat.counters()]).with_refusals(self.facts.seat.segment()),
+            groups: GroupStatus::of(survey(&self.facts.upstreams, self.facts.seat.segment())),
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Must not know how a wish is fulfilled. A worker whose launcher is gone is told to drain, so none is left behind.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener};
 
 use super::office::Office;
 use crate::{
     admin::Outcome,
-    config::{Loaded, Problems},
+    config::{Loaded, Problems, Settings},
     control::signals::{Signal, Signals},
 };
 
@@ -51,14 +51,14 @@ pub(super) struct Operator<L> {
     /// Reads the configuration again.
     load: L,
     /// What was read last.
-    shutdown_timeout: Option<Duration>,
+    settings: Option<Box<Settings>>,
     is_invalid: bool,
 }
 
 impl<L> Operator<L> {
     pub(super) fn new(office: Office, load: L) -> io::Result<Self> {
         let signals = Signals::new()?;
-        Ok(Self { signals, office, load, shutdown_timeout: None, is_invalid: false })
+        Ok(Self { signals, office, load, settings: None, is_invalid: false })
     }
 }
 
@@ -83,8 +83,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Overseer for Operator<L> {
                     self.office.reloading();
                     let loaded = (self.load)();
                     self.is_invalid = loaded.is_err();
-                    self.shutdown_timeout =
-                        loaded.as_ref().ok().map(|loaded| loaded.settings.supervision.shutdown_timeout);
+                    self.settings = loaded.as_ref().ok().map(|loaded| Box::new(loaded.settings.clone()));
                     for notice in loaded.iter().flat_map(|loaded| &loaded.notices) {
                         tracing::warn!("{notice}");
                     }
@@ -111,7 +110,7 @@ impl<L: FnMut() -> Result<Loaded, Problems>> Overseer for Operator<L> {
                 if self.is_invalid { Outcome::Invalid(reason) } else { Outcome::Failed(reason) }
             }
         };
-        self.office.reloaded(outcome, self.shutdown_timeout);
+        self.office.reloaded(outcome, self.settings.take().map(|settings| *settings));
     }
 
     async fn leaving(&mut self, cut: u64) {

@@ -103,6 +103,7 @@ pub fn run_alone(alone: Alone, load: impl FnMut() -> Result<Loaded, Problems>) -
             seat: seat.clone(),
             diagnostics: diagnostics.clone(),
             shutdown_timeout: settings.supervision.shutdown_timeout,
+            upstreams: settings.upstreams.clone(),
         };
         if !tls.is_empty() {
             let segment = seat.segment().clone();

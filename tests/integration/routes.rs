@@ -405,12 +405,3 @@ fn origins_are_for_who_logs_in() {
     proxy.exchange(plain("GET", "/api/x", &as_ann)).expect_ok("ok");
     assert_eq!(app.request_at(0).head.all("proxy-authorization").len(), 0);
 }
-
-#[test]
-fn nothing_goes_to_a_group_in_clear_text_that_was_to_be_encrypted() {
-    let app = Origin::ok();
-    let proxy = in_front_of(Mode::SingleThreaded, &app).start();
-    let answer = proxy.exchange(head(&["GET https://app.test/api/x HTTP/1.1", "Host: app.test"]));
-    answer.expect_error(501, "http_request_error");
-    assert_eq!(app.connections(), 0);
-}

@@ -29,6 +29,7 @@ fn status(ready: bool) -> Status {
         workers: Vec::new(),
         totals: Totals::default(),
         traffic: Traffic::default(),
+        groups: Vec::new(),
     }
 }
 

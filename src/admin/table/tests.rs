@@ -1,7 +1,7 @@
 //! What a person sees, to the character.
 
 use super::*;
-use crate::admin::{LastReload, Totals};
+use crate::admin::{GroupStatus, LastReload, ServerStatus, Totals};
 
 fn status() -> Status {
     let worker = WorkerStatus {
@@ -35,7 +35,29 @@ fn status() -> Status {
         workers: vec![worker, empty],
         totals: Totals { restarts: 2, connections_active: 24, ..Totals::default() },
         traffic: Traffic::default(),
+        groups: Vec::new(),
     }
+}
+
+#[test]
+fn servers_of_groups_stand_below() {
+    let server = |url: &str, state: &str, latency_ms| ServerStatus {
+        url: url.into(),
+        state: state.into(),
+        active: 2,
+        requests_total: 1234,
+        failures_total: 5,
+        latency_ms,
+    };
+    let servers = vec![server("http://10.0.0.1:80", "up", Some(1.25)), server("http://b:1", "ejected", None)];
+    let groups = vec![GroupStatus { name: "api".into(), servers }];
+    let shown = table(&Status { groups, ..status() }, View::default());
+    let expected = "
+GROUP  SERVER              STATE    ACTIVE  REQUESTS  FAILURES  LATENCY
+api    http://10.0.0.1:80  up            2      1234         5    1.2ms
+api    http://b:1          ejected       2      1234         5        -
+";
+    assert!(shown.ends_with(expected), "{shown}");
 }
 
 #[test]

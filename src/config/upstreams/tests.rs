@@ -15,7 +15,7 @@ fn groups() {
         \x20   servers: [{ url: \"http://10.0.0.1:3128\", weight: 2 }, { url: \"socks5://us%3aer:p%40ss@parent.example\" }]\n\
         \x20   health_check: { interval: 5s, healthy_after: 4 }\n    ejection: { failures: 3, min_available: 0 }\n\
         \x20   retries: 2\n    retry_budget: 0.5\n    slow_start: 30s\n    bind_addr: 127.0.0.2\n\
-        \x20 - { name: api, kind: origin, servers: { url: \"http://[::1]:81/\" }, health_check: { path: /up, expected_status: [200, 300-302] } }\n";
+        \x20 - { name: api, kind: origin, servers: [{ url: \"http://[::1]:81/\" }, { url: \"https://a.test\" }], health_check: { path: /up, expected_status: [200, 300-302] } }\n";
     let found = loaded(text).unwrap();
     let [corp, api] = found.settings.upstreams.as_slice() else { panic!("{:?}", found.settings.upstreams) };
     assert_eq!(
@@ -35,7 +35,10 @@ fn groups() {
     );
     assert_eq!((corp.slow_start, corp.bind_addr), (30 * SECOND, "127.0.0.2".parse().ok()));
     assert_eq!((api.balance, api.retries, api.retry_budget), (Balance::RoundRobin, 1, 0.2));
-    assert_eq!(api.servers[0].name(), "http://[::1]:81");
+    assert_eq!(
+        (api.servers[0].name(), api.servers[1].name()),
+        ("http://[::1]:81".into(), "https://a.test:443".into())
+    );
     assert_eq!(api.health_check.as_ref().unwrap().expected_status, [200..=200, 300..=302]);
     // Nothing shows the password.
     let shown = &found.in_force.iter().find(|value| value.key == "upstreams").unwrap().value;
@@ -49,7 +52,7 @@ fn groups() {
 fn what_is_wrong_is_told_with_its_place() {
     let all = loaded(
         "upstreams:\n  - { name: direct, kind: cache, balance: best, servers: [] }\n\
-        \x20 - { name: a, kind: origin, servers: [{ url: \"http://u:secret@10.0.0.1\" }, { url: \"socks5://h\" }, { url: \"https://h\" }] }\n\
+        \x20 - { name: a, kind: origin, servers: [{ url: \"http://u:secret@10.0.0.1\" }, { url: \"socks5://h\" }] }\n\
         \x20 - { name: b, kind: proxy, servers: [{ url: \"http://h/x\", weight: 0 }, { url: \"http://secret@h\" }, { url: \"ftp://h\" }, { url: \"http://a:secret%zz@h\" }, { weight: 1 }] }\n\
         \x20 - { name: c, kind: proxy, servers: [{ url: \"http://h\" }, { url: \"http://h:80\" }, { url: \"socks5://h\", colour: red }], retries: 11, retry_budget: 2 }\n\
         \x20 - { name: c, kind: proxy, servers: [{ url: \"socks5://h\" }], health_check: { interval: 1s, timeout: 2s, path: x, expected_status: 99 }, ejection: { time: 1m, max_time: 1s } }\n\
@@ -64,7 +67,6 @@ fn what_is_wrong_is_told_with_its_place() {
         "upstreams[0].servers: found an empty list; at least one is accepted",
         "upstreams[1].servers[0].url: found \"http://***@10.0.0.1\"; name and password are for groups of kind proxy",
         "upstreams[1].servers[1].url: found \"socks5://h\"; socks5 is for groups of kind proxy",
-        "upstreams[1].servers[2].url: found \"https://h\"; https needs TLS, not supported yet",
         "upstreams[2].servers[0].url: found \"http://h/x\"; there is something behind the host",
         "upstreams[2].servers[0].weight: found 0; a whole number from 1 to 1000",
         "upstreams[2].servers[1].url: found \"http://***@h\"; a password is missing",

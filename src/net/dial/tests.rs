@@ -210,7 +210,7 @@ async fn the_source_address_is_kept_to() {
 fn families_take_turns() {
     let options = options();
     let reach = anywhere();
-    let mut race = Race::new(&options, &reach, 80);
+    let mut race = Race::new(&options, &reach, 80, 0);
     let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
     race.add(ips(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]));
     race.add(ips(&["2001:db8::1", "2001:db8::2", "2001:db8::1"]));

@@ -98,7 +98,8 @@ impl Acceptor {
         Ok(Self(Arc::new(config).into()))
     }
 
-    /// Shakes hands with who is at the other end of `stream`, of which the bytes of `early` were read already. There is no deadline in here; dropping the future closes it.
+    /// Shakes hands with who is at the other end of `stream`, of which the bytes of `early` were read already. There is no
+    /// deadline in here; dropping the future closes it.
     ///
     /// # Errors
     ///

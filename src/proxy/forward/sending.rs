@@ -35,6 +35,8 @@ pub(super) struct Attending<'a> {
     pub(super) request: Flow,
     pub(super) state: Sending,
     started: Instant,
+    /// How long an answer was waited for before it was sent once more.
+    waited: Duration,
     /// Interim responses for the client, from `interim_at` on.
     interim: Vec<u8>,
     interim_at: usize,
@@ -67,6 +69,7 @@ impl<'a> Attending<'a> {
             request,
             state: Sending::Going,
             started: Instant::now(),
+            waited: Duration::ZERO,
             interim: Vec::new(),
             interim_at: 0,
             interim_count: 0,
@@ -87,6 +90,19 @@ impl<'a> Attending<'a> {
     /// Sends it once more, from the beginning.
     pub(super) fn restart(&mut self) {
         self.request.restart();
+        self.state = Sending::Going;
+        self.started = Instant::now();
+    }
+
+    /// Sends `request` in its place, to another server. No content of it was taken.
+    pub(super) fn begin_again(&mut self, mut request: Flow) {
+        if let Sending::Sent(at) | Sending::Deaf(at) = self.state {
+            self.waited += at.elapsed();
+        }
+        if self.request.is_open() {
+            request.open();
+        }
+        self.request = request;
         self.state = Sending::Going;
         self.started = Instant::now();
     }
@@ -221,9 +237,10 @@ impl<'a> Attending<'a> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<Option<Failed>> {
         let (live, timeouts) = (self.errand.live, &self.errand.permit.route.timeouts);
         let (mut at, mut late) = match self.state {
-            Sending::Sent(at) | Sending::Deaf(at) => {
-                (at + timeouts.response_head, Failed::Origin(UpstreamError::HeadTimeout))
-            }
+            Sending::Sent(at) | Sending::Deaf(at) => (
+                at + timeouts.response_head.saturating_sub(self.waited),
+                Failed::Origin(UpstreamError::HeadTimeout),
+            ),
             Sending::Going if !self.request.is_open() => {
                 if client.poll_until(cx, self.started + CONTINUE_PATIENCE).is_pending() {
                     return Poll::Pending;

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 use crate::{
     net::relay,
     policy::rate_limit::{Bandwidth, ticks},
-    proxy::clock,
-    shared_memory::Rates,
+    shared_memory::{Rates, clock},
 };
 
 /// The buckets that an exchange pays its bytes from.

@@ -7,8 +7,7 @@ use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use crate::{
     policy::rate_limit::{BucketKey, Limit, client_prefix, ticks},
-    proxy::clock,
-    shared_memory::Seat,
+    shared_memory::{Seat, clock},
 };
 
 /// What a client may guess wrongly at once.

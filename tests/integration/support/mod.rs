@@ -11,6 +11,7 @@
 //! | `admin` | a visitor of the admin endpoint |
 //! | `client` | one connection of a client to the proxy |
 //! | `origin` | a server behind the proxy, recording every byte it got |
+//! | `backend` | a server of a group, which can be killed and started again |
 //! | `load` | clients that count every failure |
 //! | `wire` | a buffered socket that reads heads and bodies |
 //! | `h2_client` | a client that speaks HTTP/2 |
@@ -27,6 +28,7 @@
 
 mod admin;
 mod answer;
+mod backend;
 mod black_hole;
 mod certificates;
 mod client;
@@ -48,6 +50,7 @@ mod wire;
 pub(crate) use self::{
     admin::{Admin, metrics},
     answer::Answer,
+    backend::Backend,
     black_hole::BlackHole,
     certificates::{Authority, Signed},
     client::Client,
