@@ -69,8 +69,11 @@ const SOON: i64 = 14 * DAY;
 const DAY: i64 = 86_400;
 
 /// Certificates with their keys, by the keys of the configuration.
-const PAIRS: [(&str, &str); 2] =
-    [("tls.cert_path", "tls.key_path"), ("upstream.tls.client_cert_path", "upstream.tls.client_key_path")];
+const PAIRS: [(&str, &str); 3] = [
+    ("tls.cert_path", "tls.key_path"),
+    ("upstream.tls.client_cert_path", "upstream.tls.client_key_path"),
+    ("interception.ca_cert_path", "interception.ca_key_path"),
+];
 
 impl TlsSettings {
     /// Who we are.
@@ -195,7 +198,12 @@ pub fn outlook(loaded: &Loaded) -> (Problems, Vec<String>) {
     let (tls, upstream) = (&loaded.settings.tls, &loaded.settings.upstream_tls);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
     let (mut problems, mut notices) = (Problems::default(), Vec::new());
-    let pairs = [(&tls.cert_path, &tls.key_path), (&upstream.client_cert_path, &upstream.client_key_path)];
+    let authority = &loaded.settings.interception;
+    let pairs = [
+        (&tls.cert_path, &tls.key_path),
+        (&upstream.client_cert_path, &upstream.client_key_path),
+        (&authority.ca_cert_path, &authority.ca_key_path),
+    ];
     for ((cert_key, key_key), (chain, key)) in PAIRS.into_iter().zip(pairs) {
         if let Some(PemFile { path, content }) = chain {
             let validity = content.validity();

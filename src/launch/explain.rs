@@ -23,7 +23,7 @@ use crate::{
     message::target::{Scheme, Target},
     net::{authority::Authority, own::OwnListeners},
     policy::{Facts, Permit, Policy, Refusal, RefusalKind, Routes, Via},
-    proxy::{LimitState, Limiter},
+    proxy::{Interception, LimitState, Limiter},
     shared_memory::Segment,
     telemetry::names::tally,
 };
@@ -66,6 +66,9 @@ fn explain(asked: &Explanation, settings: &Settings, memory: Option<Segment>) ->
     let own = OwnListeners::new([&settings.listen_addr[..], &settings.tls.listen_addr].concat());
     let policy = Policy::new(&settings.access, Routes::new(settings), &own);
     let may_pass = rules(&mut text, &policy, &own, &facts) && is_known;
+    if may_pass && facts.asked_by == AskedBy::Connect {
+        tunnel(&mut text, settings, &facts);
+    }
     for (index, said) in way::lines(settings, &policy, &facts).iter().enumerate() {
         line(&mut text, if index == 0 { "route" } else { "" }, said);
     }
@@ -178,6 +181,17 @@ fn rules(text: &mut String, policy: &Policy, own: &OwnListeners, facts: &Facts<'
     };
     line(text, "address", &said);
     true
+}
+
+/// Whether what is inside stays unseen.
+fn tunnel(text: &mut String, settings: &Settings, facts: &Facts<'_>) {
+    if let Ok(Some(interception)) = Interception::new(&settings.interception, &settings.tls)
+        && interception.concerns(&facts.authority.host)
+    {
+        let said =
+            "opened, by interception.hosts: what is inside passes as https:// requests, each by these rules";
+        line(text, "tunnel", said);
+    }
 }
 
 /// Which limits concern it, and what is left of them.

@@ -89,7 +89,8 @@ impl Interception {
     }
 
     /// Whether a tunnel to `host` is one of those that are opened.
-    pub(super) fn concerns(&self, host: &Host) -> bool {
+    #[must_use]
+    pub fn concerns(&self, host: &Host) -> bool {
         self.hosts.contain(host) && !self.exempt.contain(host)
     }
 

@@ -2,7 +2,14 @@
 
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
-use crate::support::{Authority, Config, End, Mode, Proxy, SecureOrigin, in_every_mode};
+use bytes::Bytes;
+use http::{Request, Version};
+
+use crate::support::{
+    Authority, Config, End, H2Proxy, Mode, Proxy, SecureOrigin,
+    h2_client::{send_all, take},
+    in_every_mode,
+};
 
 in_every_mode! {
     what_is_inside_passes_as_requests,
@@ -62,6 +69,8 @@ fn what_is_inside_passes_as_requests(mode: Mode) {
         assert_eq!((&line["host"], &line["scheme"]), (&"localhost".into(), &"https".into()), "{line}");
     }
     assert_eq!(proxy.access_line(|line| line["method"] == "CONNECT")["close"], "intercepted");
+    let explained = proxy.operate(&["explain", "--connect", &name]);
+    assert!(explained.stdout.contains("interception.hosts"), "{explained:?}");
     let heads = origin.heads();
     assert!(heads[0].starts_with("GET /a?b HTTP/1.1\r\nhost: localhost:"), "{heads:?}");
     assert!(heads[0].contains("via: 1.1 px"), "{heads:?}");
@@ -179,6 +188,26 @@ fn users_and_limits_hold_inside() {
     let line = proxy.access_line(|line| line["status"] == 429);
     assert_eq!((&line["user"], &line["method"]), (&"ann".into(), &"GET".into()), "{line}");
     assert!(!proxy.try_curl(&["-k", &url]).status.success(), "nobody opens a tunnel without a password");
+}
+
+/// A tunnel on a stream of HTTP/2 is no way around it.
+#[test]
+fn streams_of_http2_are_opened_too() {
+    let authority = Authority::new();
+    let origin = origin(&authority);
+    let config = intercepting(Config::new(Mode::MultiThreaded), &authority);
+    let proxy = H2Proxy::start(config.set("access.connect_ports", Vec::<u16>::new()));
+    let request = Request::connect(origin.authority("localhost")).version(Version::HTTP_2).body(()).unwrap();
+    proxy.client().run(async |send| {
+        let mut send = send.ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request, false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        send_all(&mut stream, Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"), false).await.unwrap();
+        assert_eq!(take(&mut answer.into_body(), 7).await[0], 0x15, "an alert");
+    });
+    assert!(origin.heads().is_empty());
+    proxy.proxy.access_line(|line| line["error"] == "tls_protocol_error");
 }
 
 #[test]
