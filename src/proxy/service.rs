@@ -58,8 +58,10 @@ impl Proxy {
         }
     }
 
-    /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one.
-    pub fn reload(&self, live: Live, limits: PoolLimits) {
+    /// Puts another generation of the configuration in force. Exchanges that have begun end under the old one, which is given
+    /// back: it may hold long lists, and whoever drops it last takes them apart.
+    #[must_use]
+    pub fn reload(&self, live: Live, limits: PoolLimits) -> Arc<Live> {
         self.pool.set_limits(limits);
         let connector = live.connector.clone();
         let old = self.live.swap(Arc::new(live));
@@ -67,6 +69,7 @@ impl Proxy {
             old.connector.retire();
         }
         self.reloaded.notify_one();
+        old
     }
 
     /// What the next generation may keep.

@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use super::{
     acceptors::Acceptors,
@@ -15,14 +16,19 @@ use crate::{
     config::{
         Loaded, Problems,
         change::{self, Effect},
+        settings::Settings,
     },
-    proxy::Proxy,
-    telemetry::diagnostics::{Diagnostics, DiagnosticsError},
+    proxy::{Live, Proxy},
+    server::ConnectionOptions,
+    telemetry::{
+        access_log::AccessLog,
+        diagnostics::{Diagnostics, DiagnosticsError},
+    },
 };
 
 /// The configuration in force in this process.
 pub(super) struct InForce {
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
     listeners: Vec<SocketAddr>,
     proxy: Arc<Proxy>,
     diagnostics: Diagnostics,
@@ -40,9 +46,38 @@ pub(super) enum ReloadError {
     /// It cannot be built.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// What builds it has failed, which is logged where it has.
+    #[error("an internal error: the log has it")]
+    Unfinished,
     /// The log cannot be written as it says.
     #[error(transparent)]
     Diagnostics(#[from] DiagnosticsError),
+}
+
+/// What a configuration becomes before anything of it is in force.
+struct Built {
+    live: Live,
+    connections: ConnectionOptions,
+    /// Where it is another one.
+    log: Option<AccessLog>,
+}
+
+impl Built {
+    fn new(
+        old: &Settings,
+        new: &Settings,
+        listeners: &[SocketAddr],
+        proxy: &Proxy,
+    ) -> Result<Self, AssembleError> {
+        let seat = proxy.account().seat();
+        let kept = keep(new, listeners, seat, Some((old, proxy.kept())))?;
+        let live = live(new, listeners, seat, kept)?;
+        let connections = connection_options(new, seat)?;
+        let (log, other) = (&old.access_log, &new.access_log);
+        let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
+        let log = is_other.then(|| access_log(new, seat)).transpose()?;
+        Ok(Self { live, connections, log })
+    }
 }
 
 impl InForce {
@@ -52,7 +87,7 @@ impl InForce {
         proxy: Arc<Proxy>,
         diagnostics: Diagnostics,
     ) -> Self {
-        Self { loaded, listeners, proxy, diagnostics }
+        Self { loaded: Arc::new(loaded), listeners, proxy, diagnostics }
     }
 
     /// The configuration.
@@ -60,13 +95,13 @@ impl InForce {
         &self.loaded
     }
 
-    /// Puts `new` in force; the keys that have changed. Inside a runtime.
-    pub(super) fn replace(
+    /// Puts `new` in force; the keys that have changed. Inside a runtime. Not to be dropped halfway.
+    pub(super) async fn replace(
         &mut self,
         new: Result<Box<Loaded>, Problems>,
         acceptors: &mut Acceptors,
     ) -> Result<Vec<&'static str>, ReloadError> {
-        let new = *new?;
+        let new = Arc::new(*new?);
         let (old, settings) = (&self.loaded.settings, &new.settings);
         let keys = change::differing(old, settings);
         let fixed: Vec<_> = keys.iter().copied().filter(|key| change::effect(key) != Effect::Swap).collect();
@@ -74,13 +109,12 @@ impl InForce {
             return Err(ReloadError::Fixed(fixed));
         }
         if !keys.is_empty() {
-            let seat = self.proxy.account().seat();
-            let kept = keep(settings, &self.listeners, seat, Some((old, self.proxy.kept())))?;
-            let built = live(settings, &self.listeners, seat, kept)?;
-            let connections = connection_options(settings, seat)?;
-            let (log, other) = (&old.access_log, &settings.access_log);
-            let is_other = log.file != other.file || log.format != other.format || log.sample != other.sample;
-            let log = is_other.then(|| access_log(settings, seat)).transpose()?;
+            let (before, after) = (Arc::clone(&self.loaded), Arc::clone(&new));
+            let (proxy, listeners) = (Arc::clone(&self.proxy), self.listeners.clone());
+            // Long lists take a while, which is not to be that of those who serve.
+            let building =
+                spawn_blocking(move || Built::new(&before.settings, &after.settings, &listeners, &proxy));
+            let Built { live, connections, log } = building.await.map_err(|_| ReloadError::Unfinished)??;
             if old.logging != settings.logging || old.log_level != settings.log_level {
                 self.diagnostics.replace(&settings.logging, &settings.log_level)?;
             }
@@ -88,9 +122,11 @@ impl InForce {
             account.set_limits(&settings.limits);
             if let Some(log) = log {
                 let old = account.replace_log(log);
-                tokio::task::spawn_blocking(move || old.flush());
+                spawn_blocking(move || old.flush());
             }
-            self.proxy.reload(built, pool_limits(settings));
+            let replaced = self.proxy.reload(live, pool_limits(settings));
+            let forgotten = Arc::clone(&self.loaded);
+            spawn_blocking(move || drop((replaced, forgotten)));
             acceptors.serve_with(connections);
         }
         self.loaded = new;
@@ -101,7 +137,7 @@ impl InForce {
     pub(super) fn reopen_logs(&self) {
         let (diagnostics, log) = (self.diagnostics.clone(), self.proxy.account().log());
         // A file system that hangs is waited for, but not by those who serve.
-        tokio::task::spawn_blocking(move || {
+        spawn_blocking(move || {
             if let Err(error) = diagnostics.reopen() {
                 tracing::error!(%error, "logging.file cannot be opened again: the old one is still written");
             }

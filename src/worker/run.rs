@@ -268,7 +268,7 @@ async fn obey(
             }
             Wish::ReopenLogs => in_force.reopen_logs(),
             Wish::Reload(loaded) => {
-                let outcome = in_force.replace(loaded, acceptors);
+                let outcome = in_force.replace(loaded, acceptors).await;
                 let outcome = outcome.map(|keys| keys.join(" ")).map_err(|error| error.to_string());
                 overseer.reloaded(outcome).await;
             }
