@@ -10,7 +10,7 @@ use super::{
     section::Section,
     tree::{Kind, Value},
 };
-use crate::net::authority::Authority;
+use crate::net::{authority::Authority, proxy_protocol};
 
 /// One group.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct GroupSettings {
     pub slow_start: Duration,
     /// The source address of connections to it; none = that of `upstream.bind_addr`.
     pub bind_addr: Option<IpAddr>,
+    /// Its servers are told whose each connection is, by this version of the PROXY protocol; none = they are not.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 /// `kind` of a group.
@@ -237,6 +239,17 @@ fn group(section: &mut Section<'_, '_>) -> Option<GroupSettings> {
         let address = text(value).and_then(|text| text.parse::<IpAddr>().ok());
         address.ok_or_else(|| "an address of this host, or null, is accepted".to_owned())
     });
+    let proxy_protocol = section.optional("proxy_protocol", |value| match text(value).as_deref() {
+        Some("v1") => Ok(proxy_protocol::Version::V1),
+        Some("v2") => Ok(proxy_protocol::Version::V2),
+        _ => Err("v1, v2 or null is accepted".to_owned()),
+    });
+    if has_socks && proxy_protocol.is_some() {
+        section.problem(
+            "proxy_protocol",
+            "is set in a group with socks5 servers, which expect no PROXY header; http and https servers are accepted",
+        );
+    }
     Some(GroupSettings {
         name: name?,
         kind: kind?,
@@ -248,6 +261,7 @@ fn group(section: &mut Section<'_, '_>) -> Option<GroupSettings> {
         retry_budget: retry_budget.unwrap_or(0.2),
         slow_start: slow_start.unwrap_or_default(),
         bind_addr,
+        proxy_protocol,
     })
 }
 

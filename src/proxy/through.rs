@@ -4,7 +4,6 @@
 //! share of what is left. Nothing here is run for a request that goes out directly.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,10 +17,12 @@ use super::{
 };
 use crate::{
     net::authority::Authority,
+    server::Client,
     shared_memory::Seat,
     telemetry::names::ProxyErrorType,
     upstream::{
         Choice, Group, Trait, Turn,
+        announcement::Ends,
         parent::{Errand, ParentError, Purpose, Reached},
     },
 };
@@ -34,6 +35,8 @@ pub(super) struct Through<'a> {
     origin: &'a Arc<Authority>,
     seat: &'a Seat,
     choice: Choice<'a>,
+    /// Whose it is, where the servers are to know.
+    ends: Option<Ends>,
     /// What is left for connecting.
     left: Duration,
     /// Why the last server did not do.
@@ -63,12 +66,15 @@ impl<'a> Through<'a> {
         group: &'a Arc<Group>,
         live: &'a Live,
         origin: &'a Arc<Authority>,
-        client: IpAddr,
+        client: &mut Client,
         connect: Duration,
         seat: &'a Seat,
     ) -> Self {
-        let choice = group.choose(Trait { client, host: &origin.host }, seat);
-        Self { group, live, origin, seat, choice, left: connect, failure: None }
+        let choice = group.choose(Trait { client: client.peer().ip(), host: &origin.host }, seat);
+        // Our own address is not free to find out.
+        let ends =
+            group.announces_clients().then(|| Ends { client: client.peer(), destination: client.local() });
+        Self { group, live, origin, seat, choice, ends, left: connect, failure: None }
     }
 
     /// The next server.
@@ -120,6 +126,7 @@ impl<'a> Through<'a> {
             purpose,
             lines,
             limits: self.live.response_limits,
+            ends: self.ends,
             within: self.choice.share_of(self.left),
             seat: self.seat,
         }

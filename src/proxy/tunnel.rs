@@ -1,6 +1,6 @@
 //! `CONNECT`: bytes both ways, unseen (RFC 9110 section 9.3.6). Who asks for it by SOCKS5 gets the same, in other words.
 
-use std::{future::Future, iter, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, iter, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -61,16 +61,8 @@ pub(super) async fn open(
         None => direct(live, origin, permit, &mut exchange).await,
         Some(group) => {
             // Boxed, as it is large: a tunnel that is opened directly does not carry the room for it.
-            Box::pin(through(
-                live,
-                group,
-                head,
-                origin,
-                client.peer().ip(),
-                permit.route.timeouts.connect,
-                &mut exchange,
-            ))
-            .await
+            Box::pin(through(live, group, head, origin, client, permit.route.timeouts.connect, &mut exchange))
+                .await
         }
     };
     let (stream, early) = match reached {
@@ -104,7 +96,7 @@ async fn through(
     group: &Arc<Group>,
     head: Option<&RequestHead>,
     origin: &Arc<Authority>,
-    client: IpAddr,
+    client: &mut Client,
     connect: Duration,
     exchange: &mut Exchange,
 ) -> Result<(Stream, Bytes), ProxyError> {

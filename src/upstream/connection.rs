@@ -42,6 +42,8 @@ pub struct Connection {
     /// The server of a group that it leads to or through; 0 = none.
     pub(super) way: u64,
     is_tls: bool,
+    /// No other request may have it.
+    is_for_one: bool,
     /// Who has made sure that it is the origin.
     verified_by: Option<Connector>,
     pub(super) place: Place,
@@ -66,6 +68,7 @@ impl Connection {
     pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Self {
         Self {
             is_tls: dialled.stream.is_tls(),
+            is_for_one: false,
             verified_by: None,
             stream: Some(dialled.stream),
             inbox: Inbox::new(),
@@ -87,6 +90,13 @@ impl Connection {
     #[must_use]
     pub(super) fn by_way_of(mut self, way: u64) -> Self {
         self.way = way;
+        self
+    }
+
+    /// It is for one request: no pool keeps it.
+    #[must_use]
+    pub(super) fn used_once(mut self) -> Self {
+        self.is_for_one = true;
         self
     }
 
@@ -178,10 +188,10 @@ impl Connection {
     }
 
     /// Whether another request can be sent on it: the last exchange, which is complete, has left it open, and the origin has
-    /// sent nothing that was not asked for. Whether it is open still, [`Self::is_alive`] tells.
+    /// sent nothing that was not asked for, nor is it somebody's own. Whether it is open still, [`Self::is_alive`] tells.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        self.is_kept && self.inbox.is_empty()
+        self.is_kept && !self.is_for_one && self.inbox.is_empty()
     }
 
     /// Looks whether the origin has closed it, or has sent something, since it was parked.

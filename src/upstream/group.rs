@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::settings::{Balance, EjectionSettings, GroupKind, GroupSettings, HealthCheckSettings},
-    net::{dial::Reach, own::OwnListeners},
+    net::{dial::Reach, own::OwnListeners, proxy_protocol},
     shared_memory::{Flight, Seat, Segment},
     telemetry::groups::BackendReport,
 };
@@ -37,6 +37,8 @@ pub struct Group {
     pub(super) backends: Box<[Backend]>,
     pub(super) health_check: Option<HealthCheckSettings>,
     pub(super) bind_addr: Option<IpAddr>,
+    /// Its servers are told in this way whose each connection is.
+    pub(super) announcement: Option<proxy_protocol::Version>,
     /// The operator has named its servers: only our own listeners are not to be reached.
     pub(super) reach: Reach,
     balance: Balance,
@@ -125,6 +127,7 @@ impl Group {
             name,
             health_check: settings.health_check.clone(),
             bind_addr: settings.bind_addr,
+            announcement: settings.proxy_protocol,
             reach: Reach { filter: None, own: own.clone() },
             balance: settings.balance,
             ejection: settings.ejection.clone(),
@@ -146,6 +149,12 @@ impl Group {
     #[must_use]
     pub fn kind(&self) -> GroupKind {
         self.kind
+    }
+
+    /// Whether its servers are told whose each connection is.
+    #[must_use]
+    pub fn announces_clients(&self) -> bool {
+        self.announcement.is_some()
     }
 
     /// Begins to choose for a request of the worker in `seat`.

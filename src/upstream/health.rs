@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    announcement::announce,
     backend::{self, Backend},
     group::{Group, Groups},
     lot,
@@ -96,6 +97,10 @@ async fn look(
     let dialled = dialer.dial_within(settings.timeout, &backend.authority, &group.reach);
     let dialled = dialled.await.map_err(|_| "no connection can be made")?;
     let mut stream = dialled.stream;
+    if let Some(version) = group.announcement {
+        // Nobody's but our own.
+        announce(&mut stream, version, None).await.map_err(|_| "it takes no PROXY header")?;
+    }
     if backend.scheme == ServerScheme::Https {
         let connected = connector.connect(stream, &backend.authority.host);
         stream = connected.await.map_err(|_| "TLS with it fails")?.stream;

@@ -7,8 +7,10 @@
 //! A [`Group`] is servers that do the same. A request makes a [`Choice`] among them, by a way to `balance`, and has its [`Turn`]
 //! with one `backend` after the other until it is answered, within a `budget`. Whether a server gets requests is the matter of
 //! its `circuit`, which requests that fail open, and of [`health`], by which one worker looks at all of them. [`parent`] is how a
-//! server that is a proxy is asked for a connection to somebody else.
+//! server that is a proxy is asked for a connection to somebody else, and [`announcement`] what servers are told of a connection before
+//! anything else, where they want to know whose it is.
 
+pub mod announcement;
 mod backend;
 mod balance;
 mod budget;

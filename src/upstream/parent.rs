@@ -17,7 +17,12 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use super::{Connection, Pool, UpstreamError, backend::Backend, group::Turn};
+use super::{
+    Connection, Pool, UpstreamError,
+    announcement::{Ends, announce},
+    backend::Backend,
+    group::Turn,
+};
 use crate::{
     config::settings::{GroupKind, ServerScheme},
     message::{
@@ -58,6 +63,8 @@ pub struct Errand<'a> {
     pub lines: &'a [u8],
     /// Bounds of the head that answers it.
     pub limits: HeadLimits,
+    /// Whose request it is; none = nobody asks who it is.
+    pub ends: Option<Ends>,
     /// How long all of it may take.
     pub within: Duration,
     /// Where it is counted.
@@ -92,6 +99,9 @@ pub enum ParentError {
     /// It has closed the connection.
     #[error("the parent closed the connection before its answer")]
     Closed,
+    /// It has closed the connection before it was told whose it is.
+    #[error("the server closed the connection before it was told whose it is")]
+    Unannounced,
     /// Its answer is none.
     #[error("the parent's answer cannot be understood")]
     Malformed,
@@ -125,9 +135,12 @@ impl Turn {
         }
     }
 
-    /// A connection that is kept for such requests.
+    /// A connection that is kept for such requests. Those that are announced as a client's are not.
     #[must_use]
     pub fn take(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Option<Connection> {
+        if self.group().announces_clients() {
+            return None;
+        }
         let backend = self.backend();
         let is_tls = purpose == Purpose::Secrets || backend.scheme == ServerScheme::Https;
         let way = (backend.way(purpose), is_tls);
@@ -141,7 +154,8 @@ impl Turn {
         let key = Arc::clone(backend.key(errand.origin, errand.purpose));
         let connection =
             Connection::new(dialled, key, errand.seat.clone()).by_way_of(backend.way(errand.purpose));
-        if is_tls { connection.verified_by(errand.connector.clone()) } else { connection }
+        let connection = if is_tls { connection.verified_by(errand.connector.clone()) } else { connection };
+        if self.group().announces_clients() { connection.used_once() } else { connection }
     }
 
     /// Whether it gets such requests as a proxy does: with the whole URL.
@@ -172,6 +186,11 @@ impl Turn {
         let turn = backend.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dialer = errand.dialer.with(group.bind_addr, turn);
         let mut dialled = dialer.dial_within(errand.within, &backend.authority, &group.reach).await?;
+        if let Some(version) = group.announcement {
+            announce(&mut dialled.stream, version, errand.ends)
+                .await
+                .map_err(|_| ParentError::Unannounced)?;
+        }
         if backend.scheme == ServerScheme::Https {
             let host = &backend.authority.host;
             dialled = encrypt(errand.connector, dialled, host).await.map_err(ParentError::Tls)?;

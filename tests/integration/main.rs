@@ -46,6 +46,7 @@ mod parents;
 mod pooling;
 mod privileges;
 mod proxy_protocol;
+mod proxy_protocol_out;
 mod rate_exact;
 mod rate_limit;
 mod reload;

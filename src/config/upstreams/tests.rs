@@ -14,8 +14,8 @@ fn groups() {
         \x20 - name: corp\n    kind: proxy\n    balance: p2c\n\
         \x20   servers: [{ url: \"http://10.0.0.1:3128\", weight: 2 }, { url: \"socks5://us%3aer:p%40ss@parent.example\" }]\n\
         \x20   health_check: { interval: 5s, healthy_after: 4 }\n    ejection: { failures: 3, min_available: 0 }\n\
-        \x20   retries: 2\n    retry_budget: 0.5\n    slow_start: 30s\n    bind_addr: 127.0.0.2\n\
-        \x20 - { name: api, kind: origin, servers: [{ url: \"http://[::1]:81/\" }, { url: \"https://a.test\" }], health_check: { path: /up, expected_status: [200, 300-302] } }\n";
+        \x20   retries: 2\n    retry_budget: 0.5\n    slow_start: 30s\n    bind_addr: 127.0.0.2\n    proxy_protocol: null\n\
+        \x20 - { name: api, kind: origin, servers: [{ url: \"http://[::1]:81/\" }, { url: \"https://a.test\" }], proxy_protocol: v2, health_check: { path: /up, expected_status: [200, 300-302] } }\n";
     let found = loaded(text).unwrap();
     let [corp, api] = found.settings.upstreams.as_slice() else { panic!("{:?}", found.settings.upstreams) };
     assert_eq!(
@@ -34,6 +34,7 @@ fn groups() {
         (3, 0.0, 10 * SECOND)
     );
     assert_eq!((corp.slow_start, corp.bind_addr), (30 * SECOND, "127.0.0.2".parse().ok()));
+    assert_eq!((corp.proxy_protocol, api.proxy_protocol), (None, Some(proxy_protocol::Version::V2)));
     assert_eq!((api.balance, api.retries, api.retry_budget), (Balance::RoundRobin, 1, 0.2));
     assert_eq!(
         (api.servers[0].name(), api.servers[1].name()),
@@ -56,8 +57,8 @@ fn what_is_wrong_is_told_with_its_place() {
         \x20 - { name: b, kind: proxy, servers: [{ url: \"http://h/x\", weight: 0 }, { url: \"http://secret@h\" }, { url: \"ftp://h\" }, { url: \"http://a:secret%zz@h\" }, { weight: 1 }] }\n\
         \x20 - { name: c, kind: proxy, servers: [{ url: \"http://h\" }, { url: \"http://h:80\" }, { url: \"socks5://h\", colour: red }], retries: 11, retry_budget: 2 }\n\
         \x20 - { name: c, kind: proxy, servers: [{ url: \"socks5://h\" }], health_check: { interval: 1s, timeout: 2s, path: x, expected_status: 99 }, ejection: { time: 1m, max_time: 1s } }\n\
-        \x20 - { name: d, kind: proxy, servers: [{ url: \"socks5://h\" }], health_check: { path: /x }, bind_addr: here }\n\
-        \x20 - { name: c, kind: proxy, servers: [{ url: \"http://h\" }] }\n",
+        \x20 - { name: d, kind: proxy, servers: [{ url: \"socks5://h\" }], health_check: { path: /x }, bind_addr: here, proxy_protocol: v1 }\n\
+        \x20 - { name: c, kind: proxy, servers: [{ url: \"http://h\" }], proxy_protocol: v3 }\n",
     )
     .unwrap_err();
     for expected in [
@@ -82,6 +83,8 @@ fn what_is_wrong_is_told_with_its_place() {
         "upstreams[4].health_check.expected_status: found 99; a status code",
         "upstreams[4].ejection.max_time: is shorter than time",
         "upstreams[5].health_check: has a path, and socks5 servers answer no GET",
+        "upstreams[5].proxy_protocol: is set in a group with socks5 servers",
+        "upstreams[6].proxy_protocol: found \"v3\"; v1, v2 or null",
         "upstreams[5].bind_addr: found \"here\"; an address of this host",
         "upstreams: \"c\" is the name of two groups",
     ] {

@@ -39,7 +39,7 @@ pub(super) async fn send<'a>(
 ) -> Result<Answered<'a>, ProxyError> {
     let seat = exchange.seat().clone();
     let connect = errand.permit.route.timeouts.connect;
-    let mut through = Through::new(group, errand.live, &errand.origin, client.peer().ip(), connect, &seat);
+    let mut through = Through::new(group, errand.live, &errand.origin, client, connect, &seat);
     let mut prepared = None;
     loop {
         let mut turn = through.next_turn()?;
