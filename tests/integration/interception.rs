@@ -1,14 +1,19 @@
 //! `interception`: tunnels to listed hosts are opened, and what is inside passes as requests (opt-in, own authority).
 
-use std::{os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+};
 
 use bytes::Bytes;
 use http::{Request, Version};
+use tokio_rustls::rustls::{ClientConnection, pki_types::ServerName};
 
 use crate::support::{
     Authority, Config, End, H2Proxy, Mode, Proxy, SecureOrigin,
     h2_client::{send_all, take},
-    in_every_mode,
+    in_every_mode, secure,
 };
 
 in_every_mode! {
@@ -208,6 +213,64 @@ fn streams_of_http2_are_opened_too() {
     });
     assert!(origin.heads().is_empty());
     proxy.proxy.access_line(|line| line["error"] == "tls_protocol_error");
+}
+
+/// All of it: TLS with the origin's name inside a stream, and requests in it.
+#[test]
+fn requests_pass_inside_streams_of_http2() {
+    let authority = Authority::new();
+    let origin = origin(&authority);
+    let config = intercepting(Config::new(Mode::MultiThreaded), &authority);
+    let own = config.folder().read("ca.pem");
+    let proxy = H2Proxy::start(config);
+    let name = origin.authority("localhost");
+    let request = Request::connect(&name).version(Version::HTTP_2).body(()).unwrap();
+    let client = proxy.client();
+    client.run(async |send| {
+        let mut send = send.ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request, false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let mut body = answer.into_body();
+        let localhost = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(secure::client(&own, None), localhost).unwrap();
+        for path in ["/a?b", "/c"] {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
+            tls.writer().write_all(head.as_bytes()).unwrap();
+            let mut got = Vec::new();
+            while !got.ends_with(b"\r\n\r\nok") {
+                // What TLS has to say goes into the stream, and what comes out of the stream is for TLS to read.
+                let mut records = Vec::new();
+                while tls.wants_write() {
+                    tls.write_tls(&mut records).unwrap();
+                }
+                send_all(&mut stream, records.into(), false).await.unwrap();
+                let data = body.data().await.expect("the stream goes on").expect("the stream is well");
+                body.flow_control().release_capacity(data.len()).unwrap();
+                let mut data = &data[..];
+                while !data.is_empty() {
+                    tls.read_tls(&mut data).unwrap();
+                    let state = tls.process_new_packets().expect("it is signed by the proxy's authority");
+                    let from = got.len();
+                    got.resize(from + state.plaintext_bytes_to_read(), 0);
+                    tls.reader().read_exact(&mut got[from..]).unwrap();
+                }
+            }
+            assert!(got.starts_with(b"HTTP/1.1 200 "), "{}", got.escape_ascii());
+        }
+    });
+    let heads = origin.heads();
+    assert!(
+        heads[0].starts_with("GET /a?b HTTP/1.1\r\n") && heads[1].starts_with("GET /c HTTP/1.1\r\n"),
+        "{heads:?}"
+    );
+    for path in ["/a", "/c"] {
+        let is_it = |line: &serde_json::Value| line["path"].as_str().is_some_and(|it| it.starts_with(path));
+        let line = proxy.proxy.access_line(is_it);
+        assert_eq!((&line["scheme"], &line["host"]), (&"https".into(), &"localhost".into()), "{line}");
+    }
+    let line = proxy.proxy.access_line(|line| line["method"] == "CONNECT");
+    assert_eq!((&line["proto"], &line["close"]), (&"HTTP/2.0".into(), &"intercepted".into()), "{line}");
 }
 
 #[test]

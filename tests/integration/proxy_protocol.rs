@@ -1,14 +1,15 @@
 //! `listen.proxy_protocol`: whose connection it is that a balancer brings (C82).
 
-use std::{thread, time::Duration};
+use std::{io::Write, thread, time::Duration};
 
-use crate::support::{Client, Config, Mode, Origin, Proxy, in_every_mode, pause};
+use crate::support::{Authority, Client, Config, Mode, Origin, Proxy, in_every_mode, pause, secure};
 
 in_every_mode! {
     c82_the_address_in_the_header_is_the_clients,
     c82_who_is_no_balancer_may_not_send_a_header,
     c82_a_balancer_must_send_a_header,
     c82_a_header_that_names_nobody,
+    c82_a_header_in_front_of_tls,
     connections_are_counted_for_the_client,
 }
 
@@ -129,6 +130,32 @@ fn c82_a_header_that_names_nobody(mode: Mode) {
     for line in proxy.access_lines_at_least(3) {
         assert!(line["client"].as_str().unwrap().starts_with("127.0.0.2:"), "{line}");
     }
+}
+
+fn c82_a_header_in_front_of_tls(mode: Mode) {
+    let authority = Authority::new();
+    let proxy = secure::listening(config(mode), &authority).start();
+    let (origin, tls) = (Origin::ok(), secure::client(&authority.pem(), None));
+    for header in [v1("192.0.2.7"), v2()] {
+        let mut client = Client::connect_from(BALANCER.into(), proxy.tls_addr());
+        client.send(&header);
+        let mut client = secure::over(&tls, client.stream().try_clone().unwrap()).unwrap();
+        client.write_all(&origin.get("/", &[])).unwrap();
+        let (head, content) = secure::read_response(&mut client).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 ") && content == "ok", "{head}");
+    }
+    for line in proxy.access_lines_at_least(2) {
+        assert_eq!(line["client"], "192.0.2.7:1025", "{line}");
+    }
+    // TLS without a header is none, and a header inside of it is none either.
+    let client = Client::connect_from(BALANCER.into(), proxy.tls_addr());
+    secure::over(&tls, client.stream().try_clone().unwrap()).unwrap_err();
+    assert!(proxy.log_line("demands a PROXY header").contains("127.0.0.2"));
+    let mut client = secure::connect(&tls, proxy.tls_addr()).unwrap();
+    client.write_all(&[v1("192.0.2.7"), origin.get("/", &[])].concat()).unwrap();
+    let (head, _) = secure::read_response(&mut client).unwrap_or_default();
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert_eq!(origin.requests().len(), 2);
 }
 
 fn connections_are_counted_for_the_client(mode: Mode) {

@@ -127,7 +127,11 @@ pub(crate) fn client(ca: &str, signed: Option<&Signed>) -> Arc<ClientConfig> {
 
 /// Connects as `config` says, to what has to be `localhost`, and shakes hands.
 pub(crate) fn connect(config: &Arc<ClientConfig>, addr: SocketAddr) -> io::Result<SecureClient> {
-    let socket = TcpStream::connect(addr)?;
+    over(config, TcpStream::connect(addr)?)
+}
+
+/// The same, on a connection that was made.
+pub(crate) fn over(config: &Arc<ClientConfig>, socket: TcpStream) -> io::Result<SecureClient> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let name = ServerName::try_from("localhost").expect("it is a name");
