@@ -9,7 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Authority, Client, Config, Conn, Mode, Origin, Proxy, SecureOrigin, eventually, in_every_mode, secure,
+    Authority, Client, Config, Conn, H2Proxy, Mode, Origin, Proxy, SecureOrigin, eventually, in_every_mode,
+    secure,
 };
 
 in_every_mode! {
@@ -275,6 +276,23 @@ fn c82_clients_by_ipv6() {
         let ours = format!("[::ffff:127.0.0.1]:{}", proxy.addr().port()).parse().unwrap();
         let expected = header(version, "[2001:db8::7]:1025".parse().unwrap(), ours);
         assert_eq!(server.header(1), expected);
+    }
+}
+
+/// Streams of one connection are requests of one client, and each has a connection to itself.
+#[test]
+fn c82_clients_by_http2() {
+    let server = Told::start(answer_all);
+    let group = json!({ "kind": "origin", "servers": [{ "url": server.url() }], "proxy_protocol": "v1" });
+    let proxy = H2Proxy::start(to_group(Config::new(Mode::MultiThreaded), group));
+    let client = proxy.client();
+    for _ in 0..2 {
+        let answer = client.ask(http::Request::get("http://a.test/").body(()).unwrap());
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+    let known = proxy.proxy.access_lines_at_least(2)[0]["client"].as_str().unwrap().parse().unwrap();
+    for index in 0..2 {
+        assert_eq!(server.header(index), header("v1", known, proxy.proxy.tls_addr()));
     }
 }
 
