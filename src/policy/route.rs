@@ -179,7 +179,9 @@ impl Routes {
 
     /// The routes that may be for the host, in order.
     fn candidates<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Rule> + use<'a> {
-        self.hosts.candidates(host).map(|index| &self.rules[index as usize])
+        // Most have none, and the name is not taken apart for that.
+        let found = (!self.rules.is_empty()).then(|| self.hosts.candidates(host));
+        found.into_iter().flatten().map(|index| &self.rules[index as usize])
     }
 }
 
