@@ -34,7 +34,7 @@ pub enum HeaderError {
     /// The line is longer than 107 bytes, or does not end in CRLF.
     #[error("the line of a PROXY header of version 1 is too long or does not end in CRLF")]
     Line,
-    /// Not `TCP4`, `TCP6` or `UNKNOWN`, or not two addresses of that family and two ports behind it.
+    /// Not `TCP4`, `TCP6` or `UNKNOWN`, or not two addresses of that family and two ports behind it, or a byte that no line has.
     #[error("the line of a PROXY header of version 1 is malformed")]
     Malformed,
     /// Another version than 2 behind the signature of version 2, or a command that is neither `LOCAL` nor `PROXY`.

@@ -70,8 +70,8 @@ fn c82_what_is_no_line_of_version_1() {
         (b"PROXY TCP6 192.0.2.7 198.51.100.1 1 2\r\n", Malformed),
         (b"PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n", Malformed),
         (b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\n", Line),
-        (b"PROXY TCP4 192.0.2.7\0", Line),
-        (b"PROXY UNKNOWN \r ", Line),
+        (b"PROXY TCP4 192.0.2.7\0", Malformed),
+        (b"PROXY UNKNOWN \r ", Malformed),
         (endless.as_bytes(), Line),
         (&endless.as_bytes()[..107], Line),
     ] {

@@ -20,13 +20,17 @@ const LINE_MAX: usize = 107;
 /// `bytes` begin like one, as far as they go.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let within = &bytes[..bytes.len().min(LINE_MAX)];
-    let Some(end) = memchr::memchr(b'\n', within) else {
-        // Bytes that no line has need not be waited for.
-        let begun = within.strip_suffix(b"\r").unwrap_or(within);
-        let is_open = bytes.len() < LINE_MAX && begun.iter().all(|byte| matches!(byte, b' '..=b'~'));
-        return if is_open { Ok(None) } else { Err(HeaderError::Line) };
+    let end = memchr::memchr(b'\n', within);
+    let line = &within[..end.unwrap_or(within.len())];
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    // Bytes that no line has need not be waited for, and it is the same answer when nothing more is to come.
+    if !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(HeaderError::Malformed);
+    }
+    let Some(end) = end else {
+        return if bytes.len() < LINE_MAX { Ok(None) } else { Err(HeaderError::Line) };
     };
-    let line = within[..end].strip_suffix(b"\r").ok_or(HeaderError::Line)?;
+    let line = line.strip_suffix(b"\r").ok_or(HeaderError::Line)?;
     let line = std::str::from_utf8(line).map_err(|_| HeaderError::Malformed)?;
     let rest = line.get(BEGINNING.len()..).ok_or(HeaderError::Malformed)?;
     let client = client(rest).ok_or(HeaderError::Malformed)?;
