@@ -21,7 +21,10 @@ pub fn run(bytes: &[u8]) {
                 write(version, client, client, &mut written);
                 let read = parse(&written).unwrap().unwrap();
                 let (seen, meant) = (read.client.unwrap(), client);
-                assert_eq!((seen.ip().to_canonical(), seen.port()), (meant.ip().to_canonical(), meant.port()));
+                assert_eq!(
+                    (seen.ip().to_canonical(), seen.port()),
+                    (meant.ip().to_canonical(), meant.port())
+                );
                 assert_eq!(read.length, written.len());
             }
         }
