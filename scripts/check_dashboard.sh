@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-binary="${PROXY_BINARY:-$PWD/target/release/rust-forward-proxy}"
+binary="${PROXY_BINARY:-${CARGO_TARGET_DIR:-$PWD/target}/release/rust-forward-proxy}"
 chromium="${CHROMIUM:-/usr/bin/chromium}"
 for tool in node npm "$chromium"; do
     if ! command -v "$tool" >/dev/null; then
