@@ -37,11 +37,7 @@ use crate::{
     net::authority::Authority,
     policy::Permit,
     server::{After, Client, RequestHead},
-    upstream::{
-        Connection, Pool, Turn, UpstreamError,
-        parent::Purpose,
-        retry::{self, Attempt},
-    },
+    upstream::{Connection, Pool, Turn, UpstreamError, parent::Purpose, retry},
 };
 
 /// One request that may be sent to its origin.
@@ -158,13 +154,7 @@ async fn send<'a>(
             Err(Failed::Client(error)) => return Err(error),
             Err(Failed::Origin(error)) => error,
         };
-        let attempt = Attempt {
-            method: &errand.head.method,
-            reused: connection.is_reused(),
-            unsent: !attending.request.has_begun(),
-            response_begun: connection.has_answered(),
-            body_whole: !attending.request.took_content(),
-        };
+        let attempt = attending.attempt(&connection);
         if repeated || !matches!(failure, UpstreamError::Terminated) || !retry::may_repeat(attempt) {
             return Err(failure.into());
         }

@@ -19,7 +19,7 @@ use crate::{
         flow::{Flow, FlowError, Waiting},
     },
     server::Client,
-    upstream::{Connection, UpstreamError},
+    upstream::{Connection, UpstreamError, retry::Attempt},
 };
 
 /// How long the body of a request with `Expect: 100-continue` is held back when the origin says nothing
@@ -85,6 +85,17 @@ impl<'a> Attending<'a> {
         let interim = mem::take(&mut self.interim);
         let sent = mem::take(&mut self.interim_at);
         if sent == interim.len() { Ok(()) } else { client.send(&interim[sent..]).await }
+    }
+
+    /// What is known of it, now that it has failed on `connection`.
+    pub(super) fn attempt(&self, connection: &Connection) -> Attempt<'_> {
+        Attempt {
+            method: &self.errand.head.method,
+            reused: connection.is_reused(),
+            unsent: !self.request.has_begun(),
+            response_begun: connection.has_answered(),
+            body_whole: !self.request.took_content(),
+        }
     }
 
     /// Sends it once more, from the beginning.

@@ -20,11 +20,7 @@ use crate::{
         through::{Failure, Through, bad_credentials},
     },
     server::Client,
-    upstream::{
-        Connection, Group, Turn, UpstreamError,
-        parent::Purpose,
-        retry::{self, Attempt},
-    },
+    upstream::{Connection, Group, Turn, UpstreamError, parent::Purpose, retry},
 };
 
 /// The request, and what it asks to be upgraded to. None before there was a server to write it for.
@@ -94,13 +90,7 @@ async fn give<'a>(
             Err(Failed::Client(error)) => return Err(Failure::of_the_client(error)),
             Err(Failed::Origin(failure)) => failure,
         };
-        let attempt = Attempt {
-            method: &errand.head.method,
-            reused: connection.is_reused(),
-            unsent: !attending.request.has_begun(),
-            response_begun: connection.has_answered(),
-            body_whole: !attending.request.took_content(),
-        };
+        let attempt = attending.attempt(&connection);
         let is_closed = matches!(failure, UpstreamError::Terminated);
         if !is_closed || !retry::may_repeat(attempt) {
             let may_move = is_closed && retry::may_move(attempt);
