@@ -1,11 +1,12 @@
 //! What the streams of a connection tell it: that they have ended, and whether the client has reset them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
 };
-
-use tokio::sync::Notify;
 
 use super::bounds::MAX_STREAMS;
 
@@ -14,7 +15,8 @@ use super::bounds::MAX_STREAMS;
 pub(super) struct Tally {
     open: AtomicUsize,
     resets: AtomicUsize,
-    changed: Notify,
+    /// Of the task of the connection, which stays the same: it is woken without having to ask for it each time.
+    connection: Mutex<Option<Waker>>,
 }
 
 /// A stream that is served. Dropping it says that it has ended.
@@ -43,9 +45,17 @@ impl Tally {
         if self.resets.load(Ordering::Relaxed) == 0 { 0 } else { self.resets.swap(0, Ordering::Relaxed) }
     }
 
-    /// Waits until a stream has ended whose end matters: the last one, one that makes room, one after resets. Cancel-safe.
-    pub(super) async fn ended(&self) {
-        self.changed.notified().await;
+    /// From now on `waker` is woken when a stream ends whose end matters: the last one, one that makes room, one after resets.
+    pub(super) fn wake(&self, waker: &Waker) {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *connection = Some(waker.clone());
+        }
+    }
+
+    /// There is no connection any more.
+    pub(super) fn forget(&self) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -53,7 +63,8 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
         if before == 1 || before >= MAX_STREAMS || self.0.resets.load(Ordering::Relaxed) > 0 {
-            self.0.changed.notify_one();
+            let connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.as_ref().inspect(|waker| waker.wake_by_ref());
         }
     }
 }
