@@ -187,7 +187,7 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
-        self.would_route(permit.would_route.as_ref());
+        self.would_route(permit.would_route.as_deref());
     }
 
     /// What a route would have done with it that only reports.
