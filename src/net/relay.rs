@@ -29,6 +29,9 @@ use tokio::{
 
 use self::direction::{Direction, Fault, Way};
 
+/// How much is moved at a time, unless an end would have more.
+pub const PIECE: usize = 64 * 1024;
+
 /// Deadlines of a relay.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayOptions {
@@ -119,6 +122,11 @@ pub enum RelayOutcome {
 pub trait Conduit: AsyncRead + AsyncWrite + Unpin {
     /// The socket whose bytes are the very bytes that are relayed, where there is one: it can be moved by the kernel.
     fn plain(&self) -> Option<&TcpStream>;
+
+    /// How many bytes of it are best moved at a time.
+    fn piece(&self) -> usize {
+        PIECE
+    }
 
     /// Has the connection reset when it is closed, for what it carries is not complete.
     fn abort(&self);

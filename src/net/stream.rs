@@ -17,7 +17,11 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::{ahead::Ahead, relay::Conduit};
+use super::{
+    ahead::Ahead,
+    inbox::ROOM,
+    relay::{Conduit, PIECE},
+};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -123,6 +127,11 @@ impl Conduit for Stream {
             Self::Tcp(socket) => Some(socket),
             Self::Tls(_) | Self::Carried(_) => None,
         }
+    }
+
+    fn piece(&self) -> usize {
+        // All that is read of TLS at once, which has cost more already than a plain byte does.
+        if self.is_tls() { ROOM } else { PIECE }
     }
 
     fn abort(&self) {

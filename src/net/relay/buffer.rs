@@ -6,8 +6,8 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-/// How much is moved at a time.
-pub(super) const BUFFER_SIZE: usize = 64 * 1024;
+/// How much is moved at a time at most. Whoever moves less does not touch the rest of it, which costs no memory then.
+pub(super) const BUFFER_SIZE: usize = 128 * 1024;
 
 /// Buffers that a thread keeps for the next bytes.
 const POOLED_BUFFERS: usize = 16;

@@ -13,7 +13,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Conduit, RelayCounts, buffer::Buffer};
+use super::{
+    Conduit, RelayCounts,
+    buffer::{BUFFER_SIZE, Buffer},
+};
 #[cfg(target_os = "linux")]
 use crate::net::bulk::Bulk;
 
@@ -162,7 +165,8 @@ impl Direction {
             return Poll::Ready(Ok(()));
         }
         let mut buffer = Buffer::take();
-        let read = match read(cx, source, &mut buffer) {
+        let piece = source.piece().max(sink.piece()).min(BUFFER_SIZE);
+        let read = match read(cx, source, &mut buffer[..piece]) {
             Poll::Ready(read) => read.map_err(Fault::Source)?,
             Poll::Pending => {
                 drop(buffer);
@@ -287,7 +291,7 @@ impl Tally {
 fn read<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
     source: &mut S,
-    buffer: &mut Buffer,
+    buffer: &mut [u8],
 ) -> Poll<io::Result<usize>> {
     let mut space = ReadBuf::new(buffer);
     ready!(Pin::new(source).poll_read(cx, &mut space))?;
