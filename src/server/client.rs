@@ -87,6 +87,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// A balancer has brought it, and says so: the address is no proof of where the client is.
     pub is_brought: bool,
+    /// What it has connected to, as the balancer says.
+    pub destination: Option<SocketAddr>,
 }
 
 /// The client's end of a connection.
@@ -163,6 +165,11 @@ impl Client {
             // Only a socket that is no more has no name.
             self.stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
         })
+    }
+
+    /// What the client has connected to: our end, or what the balancer says that has brought it.
+    pub fn destination(&mut self) -> SocketAddr {
+        self.peer.destination.unwrap_or_else(|| self.local())
     }
 
     /// Whether the server takes no further requests: the one that is being answered is the last of its connection.
