@@ -56,7 +56,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
             biased;
             () = &mut drain_started, if !is_draining => {
                 is_draining = true;
-                watch.close(Instant::now());
+                watch.drain(Instant::now());
                 connection.graceful_shutdown();
             }
             taken = next(&mut connection, has_room) => match taken {

@@ -1,6 +1,12 @@
 //! One stream from its head to its end: the one request of a client that has no other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use h2::{Reason, ext::Protocol};
@@ -10,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     carriage::Carriage,
     connection::Taken,
+    outgoing::Abandonment,
     request::{self, Content, Written},
     tally::{OpenStream, Tally},
 };
@@ -63,6 +70,7 @@ impl<S: Service> Streams<S> {
         if fault.is_some_and(request::StreamFault::is_malformed) {
             carriage.reset(Reason::PROTOCOL_ERROR);
         }
+        let abandonment = carriage.abandonment();
         let arrived = Arrived {
             stream: Stream::Carried(Box::new(carriage)),
             peer: self.peer,
@@ -80,8 +88,8 @@ impl<S: Service> Streams<S> {
             Ok(facts) => {
                 let mut head = RequestHead::new(&raw, facts, started);
                 head.version = Version::HTTP_2;
-                let after = Box::pin(self.shared.service.serve(&head, &mut client)).await;
-                match after {
+                let serving = Box::pin(self.shared.service.serve(&head, &mut client));
+                match unless_abandoned(serving, &abandonment).await? {
                     After::Takeover(takeover) => {
                         let (stream, early) = client.into_parts();
                         return Some(takeover(ClientIo { stream, early }));
@@ -101,6 +109,19 @@ impl<S: Service> Streams<S> {
         }
         None
     }
+}
+
+/// What comes of `serving`; none when the client gives the stream up before it is answered. Who is served by a name that is looked up,
+/// a connection that is made or a password that is verified does not look at its client meanwhile.
+async fn unless_abandoned<T>(
+    mut serving: Pin<Box<impl Future<Output = T>>>,
+    abandonment: &Abandonment,
+) -> Option<T> {
+    poll_fn(|cx| match serving.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => abandonment.poll(cx).map(|()| None),
+    })
+    .await
 }
 
 async fn carry(tunnel: Tunnel, open: OpenStream) {
