@@ -18,7 +18,7 @@ mod connection;
 mod farewell;
 mod incoming;
 mod outgoing;
-mod request;
+pub mod request;
 mod stream;
 mod tally;
 #[cfg(test)]
