@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use tokio::{
     io::AsyncWrite,
     time::{Instant, Sleep},
@@ -65,6 +66,8 @@ pub struct RefusedHead {
     pub raw: Bytes,
     /// When the first of them was there.
     pub started: Instant,
+    /// In which version of HTTP they have come.
+    pub version: Version,
 }
 
 /// What a connection brings next.
@@ -338,14 +341,19 @@ impl Client {
         self.silent_since = None;
         match head::check_request_head(&raw, self.options.head) {
             Ok(facts) => Next::Head(Box::new(RequestHead::new(&raw, facts, started))),
-            Err(error) => Next::Refused(RefusedHead { fault: Fault::Head(error), raw, started }),
+            Err(error) => Next::Refused(RefusedHead {
+                fault: Fault::Head(error),
+                raw,
+                started,
+                version: Version::HTTP_11,
+            }),
         }
     }
 
     /// What is in the inbox will not become a head.
     fn refuse(&mut self, fault: Fault) -> Next {
         let started = self.head_started.take().unwrap_or_else(Instant::now);
-        Next::Refused(RefusedHead { fault, raw: self.inbox.take(), started })
+        Next::Refused(RefusedHead { fault, raw: self.inbox.take(), started, version: Version::HTTP_11 })
     }
 }
 

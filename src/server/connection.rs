@@ -171,11 +171,11 @@ async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared
 }
 
 /// Does what is left to be done on a connection that carries no further request.
-async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
+async fn finish<S: Service>(end: End, client: Client, shared: &Shared<S>) {
     let patience = shared.client.client_header;
     match end {
         End::Refused(refused) => {
-            let answer = shared.service.refuse(&mut client, &refused);
+            let answer = shared.service.refuse(client.peer(), &refused);
             let (mut stream, _) = client.into_parts();
             if let Ok(Ok(())) = timeout(patience, stream.write_all(&answer)).await {
                 linger::close(stream, patience).await;

@@ -32,12 +32,14 @@ pub(in crate::server) async fn serve<S: Service>(arrived: Arrived, shared: Arc<S
     let Arrived { stream, peer, user, .. } = arrived;
     // Only a socket that is no more has no name.
     let local = stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let patience = shared.client.client_header;
+    let (patience, started) = (shared.client.client_header, Instant::now());
     let builder = bounds::builder(shared.client.head.max_bytes);
-    let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience));
+    let tally = Arc::default();
+    let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience, &tally));
     if let Ok(Ok(connection)) = timeout(patience, handshake).await {
-        let streams = Streams { peer, local, user, shared, tally: Arc::default() };
-        run(connection, Arc::new(streams)).await;
+        let streams = Arc::new(Streams { peer, local, user, shared, tally });
+        run(connection, Arc::clone(&streams)).await;
+        streams.tell_untaken(started);
     }
 }
 

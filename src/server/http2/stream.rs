@@ -17,7 +17,7 @@ use super::{
     carriage::Carriage,
     connection::Taken,
     outgoing::Abandonment,
-    request::{self, Content, Written},
+    request::{self, Content, StreamFault, Written},
     tally::{OpenStream, Tally},
 };
 use crate::{
@@ -55,6 +55,22 @@ impl<S: Service> Streams<S> {
         }));
     }
 
+    /// The connection that began at `started` has ended: what was opened on it and never taken is told of, all in one.
+    pub(super) fn tell_untaken(&self, started: Instant) {
+        let count = self.tally.untaken();
+        if count > 0 {
+            let raw = Bytes::from(format!("{count} streams that were not taken\r\n"));
+            let fault = Fault::Stream(StreamFault::Malformed("refused by the reader of frames"));
+            self.refuse(fault, raw, started);
+        }
+    }
+
+    /// Tells of a request that is none; the answer to it.
+    fn refuse(&self, fault: Fault, raw: Bytes, started: Instant) -> Bytes {
+        let refused = RefusedHead { fault, raw, started, version: Version::HTTP_2 };
+        self.shared.service.refuse(self.peer.address, &refused)
+    }
+
     async fn serve(&self, (request, respond): Taken) -> Option<Tunnel> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
@@ -67,7 +83,7 @@ impl<S: Service> Streams<S> {
             }
         };
         let mut carriage = Carriage::new(body, respond, (parts.method, &written), self.local, &self.tally);
-        if fault.is_some_and(request::StreamFault::is_malformed) {
+        if fault.is_some_and(StreamFault::is_malformed) {
             carriage.reset(Reason::PROTOCOL_ERROR);
         }
         let abandonment = carriage.abandonment();
@@ -101,8 +117,7 @@ impl<S: Service> Streams<S> {
                 }
             }
             Err(fault) => {
-                let refused = RefusedHead { fault, raw, started };
-                let answer = self.shared.service.refuse(&mut client, &refused);
+                let answer = self.refuse(fault, raw, started);
                 // To one that was reset nothing can be said.
                 let _ = client.send(&answer).await;
             }
