@@ -317,6 +317,11 @@ impl Frames {
         }
     }
 
+    /// The kernel keeps little of what is not read.
+    pub(crate) fn read_little(&self) {
+        socket2::SockRef::from(&self.tls.sock).set_recv_buffer_size(4096).expect("a socket takes options");
+    }
+
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.tls.sock.set_read_timeout(Some(patience)).expect("a socket takes options");
         self.tls.sock.set_write_timeout(Some(patience)).expect("a socket takes options");
