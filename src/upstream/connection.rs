@@ -31,7 +31,7 @@ use crate::{
 
 use super::{error::UpstreamError, place::Place};
 
-/// A connection to an origin that is open and not in use by anybody else.
+/// A connection to an origin that is open and not in use by anybody else. It lives in a box, for it goes from hand to hand.
 #[derive(Debug)]
 pub struct Connection {
     /// Taken when HTTP has ended on it.
@@ -65,8 +65,8 @@ pub struct Connection {
 impl Connection {
     /// A connection that was just dialled. It is counted in `seat` as long as it lives.
     #[must_use]
-    pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Self {
-        Self {
+    pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Box<Self> {
+        Box::new(Self {
             is_tls: dialled.stream.is_tls(),
             is_for_one: false,
             verified_by: None,
@@ -83,26 +83,26 @@ impl Connection {
             is_in_midst: true,
             idle_since: Instant::now(),
             keep_alive: None,
-        }
+        })
     }
 
     /// One that leads to or through a server of a group, and is kept apart from all that do not.
     #[must_use]
-    pub(super) fn by_way_of(mut self, way: u64) -> Self {
+    pub(super) fn by_way_of(mut self: Box<Self>, way: u64) -> Box<Self> {
         self.way = way;
         self
     }
 
     /// It is for one request: no pool keeps it.
     #[must_use]
-    pub(super) fn used_once(mut self) -> Self {
+    pub(super) fn used_once(mut self: Box<Self>) -> Box<Self> {
         self.is_for_one = true;
         self
     }
 
     /// It is with TLS, and `connector` has verified whose it is.
     #[must_use]
-    pub fn verified_by(mut self, connector: Connector) -> Self {
+    pub fn verified_by(mut self: Box<Self>, connector: Connector) -> Box<Self> {
         self.verified_by = Some(connector);
         self
     }

@@ -137,19 +137,21 @@ impl Turn {
 
     /// A connection that is kept for such requests. Those that are announced as a client's are not.
     #[must_use]
-    pub fn take(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Option<Connection> {
+    pub fn take(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Option<Box<Connection>> {
         if self.group().announces_clients() {
             return None;
         }
         let backend = self.backend();
         let is_tls = purpose == Purpose::Secrets || backend.scheme == ServerScheme::Https;
         let way = (backend.way(purpose), is_tls);
-        pool.take(backend.key(origin, purpose), way, |peer| self.group().reach.check(peer).is_ok())
+        pool.take(backend.key(origin, purpose), way, Instant::now().into(), |peer| {
+            self.group().reach.check(peer).is_ok()
+        })
     }
 
     /// A connection that was made, for requests.
     #[must_use]
-    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>) -> Connection {
+    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>) -> Box<Connection> {
         let (backend, is_tls) = (self.backend(), dialled.stream.is_tls());
         let key = Arc::clone(backend.key(errand.origin, errand.purpose));
         let connection =

@@ -42,7 +42,11 @@ pub struct Pool {
 #[derive(Debug)]
 struct Idle {
     /// Those in clear text, and those with TLS.
-    origins: [HashMap<Arc<Authority>, Vec<Connection>>; 2],
+    #[expect(
+        clippy::vec_box,
+        reason = "each is made, used and kept in its box: it is moved with every request"
+    )]
+    origins: [HashMap<Arc<Authority>, Vec<Box<Connection>>>; 2],
     total: usize,
 }
 
@@ -69,14 +73,14 @@ impl Pool {
         &self,
         origin: &Authority,
         (way, is_tls): (u64, bool),
+        now: Instant,
         may_reach: impl Fn(SocketAddr) -> bool,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let limits = self.limits();
         let mut idle = self.idle();
         let kept = idle.origins[usize::from(is_tls)].get_mut(origin)?;
         let mut found = None;
         let mut removed = 0;
-        let now = Instant::now();
         let mut at = kept.len();
         while at > 0 && found.is_none() {
             at -= 1;
@@ -97,7 +101,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is complete, if it can be used again and there is room.
-    pub fn put(&self, mut connection: Connection) {
+    pub fn put(&self, mut connection: Box<Connection>) {
         let limits = self.limits();
         if limits.max_idle_per_host == 0
             || !connection.is_reusable()

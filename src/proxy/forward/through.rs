@@ -6,6 +6,8 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{
     Errand,
     answered::Answered,
@@ -13,7 +15,7 @@ use super::{
     sending::{Attending, Failed},
 };
 use crate::{
-    message::{hop_by_hop::Upgrade, target::Scheme},
+    message::target::Scheme,
     proxy::{
         error::ProxyError,
         exchange::Exchange,
@@ -22,9 +24,6 @@ use crate::{
     server::Client,
     upstream::{Connection, Group, Turn, UpstreamError, parent::Purpose, retry},
 };
-
-/// The request, and what it asks to be upgraded to. None before there was a server to write it for.
-type Prepared<'a> = Option<(Attending<'a>, Option<Upgrade>)>;
 
 /// Sends the request through `group`.
 pub(super) async fn send<'a>(
@@ -36,16 +35,17 @@ pub(super) async fn send<'a>(
     let seat = exchange.seat().clone();
     let connect = errand.permit.route.timeouts.connect;
     let mut through = Through::new(group, errand.live, &errand.origin, client, connect, &seat);
-    let mut prepared = None;
+    // None before there is a server to write it for.
+    let mut attending = None;
     loop {
         let mut turn = through.next_turn()?;
-        match give(errand, &turn, &mut through, &mut prepared, client, exchange).await {
+        match give(errand, &turn, &mut through, &mut attending, client, exchange).await {
             Ok((connection, head_end)) => {
                 exchange.answered();
                 turn.answered();
                 exchange.given_to(turn);
-                let (attending, upgrade) = prepared.expect("what was answered was prepared");
-                return Ok(Answered { attending, connection, head_end, upgrade });
+                let attending = attending.expect("what was answered was attended to");
+                return Ok(Answered { attending, connection, head_end });
             }
             Err(failure) => through.failed(turn, failure, exchange)?,
         }
@@ -57,24 +57,23 @@ async fn give<'a>(
     errand: &'a Errand<'a>,
     turn: &Turn,
     through: &mut Through<'_>,
-    prepared: &mut Prepared<'a>,
+    attending: &mut Option<Box<Attending<'a>>>,
     client: &mut Client,
     exchange: &mut Exchange,
-) -> Result<(Connection, usize), Failure> {
+) -> Result<(Box<Connection>, usize), Failure> {
     let purpose = turn.purpose(errand.scheme == Scheme::Https);
     let mut connection = match turn.take(errand.pool, &errand.origin, purpose) {
         Some(connection) => connection,
         None => connect(turn, purpose, through, exchange).await?,
     };
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
+    let prepared = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
         .map_err(Failure::of_the_client)?;
-    let request = request.paced(exchange.pace());
-    let (attending, _) = match prepared {
+    let attending = match attending {
         Some(before) => {
-            before.0.begin_again(request);
+            before.begin_again(prepared);
             before
         }
-        None => prepared.insert((Attending::new(errand, request), upgrade)),
+        None => attending.insert(Attending::new(errand, prepared, Instant::now())),
     };
     loop {
         exchange.reached_server(connection.peer(), connection.is_reused());
@@ -107,7 +106,7 @@ async fn connect(
     purpose: Purpose,
     through: &mut Through<'_>,
     exchange: &mut Exchange,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let reached = through.connect(turn, purpose, b"", exchange).await?;
     Ok(turn.keep(reached.dialled, &through.errand(purpose, b"")))
 }
