@@ -29,7 +29,7 @@ pub(super) type Taken = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Serves a client that speaks HTTP/2 until it is closed.
 pub(in crate::server) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) {
-    let Arrived { stream, peer, user, .. } = arrived;
+    let Arrived { stream, peer, user, inside, .. } = arrived;
     // Only a socket that is no more has no name.
     let local = stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let (patience, started) = (shared.client.client_header, Instant::now());
@@ -37,7 +37,7 @@ pub(in crate::server) async fn serve<S: Service>(arrived: Arrived, shared: Arc<S
     let tally = Arc::default();
     let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience, &tally));
     if let Ok(Ok(connection)) = timeout(patience, handshake).await {
-        let streams = Arc::new(Streams { peer, local, user, shared, tally });
+        let streams = Arc::new(Streams { peer, local, user, inside, shared, tally });
         run(connection, Arc::clone(&streams)).await;
         streams.tell_untaken(started);
     }

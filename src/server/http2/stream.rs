@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     message::head::check_request_head,
-    net::{stream::Stream, tls},
+    net::{authority::Authority, stream::Stream, tls},
     server::{
         client::{Client, Fault, Peer, RefusedHead},
         connection::{self, Arrived, Shared},
@@ -39,6 +39,8 @@ pub(super) struct Streams<S> {
     pub(super) local: SocketAddr,
     /// Whom the client's certificate names.
     pub(super) user: Option<Arc<str>>,
+    /// Whom the client believes to speak with, where that is somebody else than us.
+    pub(super) inside: Option<Arc<Authority>>,
     pub(super) shared: Arc<Shared<S>>,
     pub(super) tally: Arc<Tally>,
 }
@@ -92,7 +94,7 @@ impl<S: Service> Streams<S> {
             peer: self.peer,
             user: self.user.clone(),
             protocol: tls::Protocol::Http2,
-            inside: None,
+            inside: self.inside.clone(),
         };
         let mut client = Client::new(arrived, Arc::clone(&self.shared.client), self.shared.drain.clone());
         let raw = Bytes::from(written.head);
