@@ -140,12 +140,7 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        let proto = match head.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        };
-        exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
+        exchange.requested(head.method.clone(), protocol(head.version), TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let resource = match wanted(&live, client, head, &mut exchange) {
             Ok(Wanted::Resource(resource)) => resource,
@@ -198,15 +193,24 @@ impl Service for Proxy {
         socks::serve(client, &live, exchange, started).await
     }
 
-    fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
-        let mut exchange = self.begin(&self.live.load(), client.peer(), refused.started);
-        exchange.garbled(&refused.raw);
+    fn refuse(&self, client: SocketAddr, refused: &RefusedHead) -> Bytes {
+        let mut exchange = self.begin(&self.live.load(), client, refused.started);
+        exchange.garbled(&refused.raw, protocol(refused.version));
         let answer = respond::message(exchange, &ProxyError::from(&refused.fault));
         if matches!(&refused.fault, Fault::Head(error) if !error.speaks_http()) {
             Bytes::new()
         } else {
             answer
         }
+    }
+}
+
+/// How a version is logged.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 
