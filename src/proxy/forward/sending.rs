@@ -87,12 +87,13 @@ impl<'a> Attending<'a> {
         if sent == interim.len() { Ok(()) } else { client.send(&interim[sent..]).await }
     }
 
-    /// What is known of it, now that it has failed on `connection`.
-    pub(super) fn attempt(&self, connection: &Connection) -> Attempt<'_> {
+    /// What is known of it, now that it has failed on `connection` in this way.
+    pub(super) fn attempt(&self, connection: &Connection, failure: &UpstreamError) -> Attempt<'_> {
         Attempt {
             method: &self.errand.head.method,
             reused: connection.is_reused(),
             unsent: !self.request.has_begun(),
+            unprocessed: matches!(failure, UpstreamError::Unprocessed),
             response_begun: connection.has_answered(),
             body_whole: !self.request.took_content(),
         }
