@@ -32,6 +32,7 @@ mod h2;
 mod h2_attacks;
 mod h2_rules;
 mod h2_tunnels;
+mod h2_upstream;
 mod hop_by_hop;
 mod install;
 mod interception;

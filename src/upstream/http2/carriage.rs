@@ -58,6 +58,7 @@ impl AsyncRead for Carriage {
         // Whoever reads is who writes, and reads again when he has written.
         let Some(incoming) = &mut this.incoming else { return Poll::Pending };
         let read = ready!(incoming.poll_read(cx, buf));
+        this.session.settle();
         Poll::Ready(read.map_err(|error| {
             let fault = error.map_or(StreamFault::Malformed, |error| this.session.fault(&error));
             this.failure.insert(fault).clone().into()

@@ -37,6 +37,8 @@ pub(in crate::upstream) struct Session {
     state: Mutex<State>,
     /// Streams that it may have now.
     limit: AtomicUsize,
+    /// The origin has said how many it takes.
+    is_settled: AtomicBool,
     /// The origin wants HTTP/1.1 instead.
     needs_http1: AtomicBool,
     /// Why TLS has ended it.
@@ -94,6 +96,7 @@ impl Session {
             connector,
             state: Mutex::new(state),
             limit: AtomicUsize::new(limit),
+            is_settled: AtomicBool::new(false),
             needs_http1: AtomicBool::new(false),
             tls,
             room,
@@ -141,7 +144,20 @@ impl Session {
     /// The origin allows so many streams.
     pub(super) fn allow(&self, streams: usize) {
         self.limit.store(streams.min(MAX_STREAMS), Ordering::Relaxed);
+        self.is_settled.store(true, Ordering::Relaxed);
         self.room.notify_waiters();
+    }
+
+    /// The origin has sent something, and its settings before: they were what we have taken them for.
+    pub(super) fn settle(&self) {
+        if !self.is_settled.load(Ordering::Relaxed) && !self.is_settled.swap(true, Ordering::Relaxed) {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Whether it is known how many streams the origin takes.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
     }
 
     /// It is no more.

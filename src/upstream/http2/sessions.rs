@@ -129,9 +129,15 @@ impl Sessions {
             dialling.offers_http2 = !known.wants_http1;
             return Approach::Dial(dialling);
         }
-        let full =
-            known.sessions.iter().filter(|session| session.is_offered() && may_reach(session.peer())).count();
-        if known.dials < if full == 0 { 1 } else { MAX_DIALS } && full + known.dials < MAX_SESSIONS {
+        let offered =
+            || known.sessions.iter().filter(|session| session.is_offered() && may_reach(session.peer()));
+        let most = match offered().count() {
+            0 => 1,
+            // It may have room for all who wait in a moment.
+            _ if offered().any(|session| !session.is_settled()) => 0,
+            full => MAX_DIALS.min(MAX_SESSIONS.saturating_sub(full)),
+        };
+        if known.dials < most {
             known.dials += 1;
             dialling.is_counted = true;
             Approach::Dial(dialling)
