@@ -1,20 +1,14 @@
 //! How connections of HTTP/2 to origins end, what becomes of the requests on them, and who else is reached with it.
 
-use std::{
-    io::{self, Read, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
 use h2::Reason;
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::support::{
-    Answer, Authority, Client, Config, H2Origin, H2Proxy, Mode, Proxy, SecureOrigin, Signed, eventually,
-    h2_client::{self, Frame, block, frame},
+    Answer, Authority, Client, Config, H2Origin, H2Proxy, Mode, Proxy, SecureOrigin, eventually, h2_client,
+    h2_frames::{OriginFrames, h2},
     h2_origin::answer,
-    in_every_mode, metrics, secure,
-    secure::SecureConn,
+    in_every_mode, metrics,
 };
 
 in_every_mode! {
@@ -46,70 +40,6 @@ fn get(proxy: &Proxy, url: &str) -> Answer {
     let mut client = proxy.client();
     ask(&mut client, "GET", url);
     client.answer()
-}
-
-/// A server that agrees on HTTP/2.
-fn h2(signed: &Signed) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::clone(&secure::server(signed, None));
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
-}
-
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-
-/// The origin's end of a connection whose frames are written by hand.
-struct Frames<'a>(&'a mut SecureConn);
-
-impl<'a> Frames<'a> {
-    /// After the preface and both settings.
-    fn greet(conn: &'a mut SecureConn) -> io::Result<Self> {
-        conn.read_exact(&mut [0; 24])?;
-        let mut frames = Self(conn);
-        frames.send(SETTINGS, 0, 0, b"")?;
-        Ok(frames)
-    }
-
-    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
-        self.0.write_all(&frame(kind, flags, stream, payload))?;
-        self.0.flush()
-    }
-
-    fn next(&mut self) -> io::Result<Frame> {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head)?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        self.0.read_exact(&mut payload)?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let frame = Frame { kind: head[3], flags: head[4], stream, payload };
-        if frame.kind == SETTINGS && frame.flags == 0 {
-            self.send(SETTINGS, 1, 0, b"")?;
-        }
-        Ok(frame)
-    }
-
-    /// The stream of the next request.
-    fn request(&mut self) -> io::Result<u32> {
-        loop {
-            let frame = self.next()?;
-            if frame.kind == HEADERS {
-                return Ok(frame.stream);
-            }
-        }
-    }
-
-    /// Answers with `ok`.
-    fn answer(&mut self, stream: u32) -> io::Result<()> {
-        self.send(HEADERS, 4, stream, &block(&[(":status", "200"), ("content-length", "2")]))?;
-        self.send(0, 1, stream, b"ok")
-    }
-
-    fn goaway(&mut self, last: u32, reason: Reason) -> io::Result<()> {
-        let payload = [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat();
-        self.send(GOAWAY, 0, 0, &payload)
-    }
 }
 
 fn what_was_refused_is_sent_again(mode: Mode) {
@@ -152,7 +82,7 @@ fn leaving(authority: &Authority, last: u32) -> SecureOrigin {
     let visits = std::sync::atomic::AtomicUsize::new(0);
     SecureOrigin::start(h2(&signed), move |conn, heads| {
         let visit = visits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let mut frames = Frames::greet(conn)?;
+        let mut frames = OriginFrames::greet(conn)?;
         if visit == 0 {
             let first = frames.request()?;
             heads.lock().unwrap().push("first".into());
@@ -261,7 +191,7 @@ fn an_origin_that_is_gone_without_a_word(mode: Mode) {
     let visits = std::sync::atomic::AtomicUsize::new(0);
     let origin = SecureOrigin::start(h2(&authority.server(&["localhost"])), move |conn, heads| {
         let visit = visits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let mut frames = Frames::greet(conn)?;
+        let mut frames = OriginFrames::greet(conn)?;
         heads.lock().unwrap().push(visit.to_string());
         let stream = frames.request()?;
         frames.answer(stream)?;

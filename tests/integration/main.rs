@@ -33,6 +33,7 @@ mod h2_attacks;
 mod h2_rules;
 mod h2_tunnels;
 mod h2_upstream;
+mod h2_upstream_attacks;
 mod h2_upstream_ends;
 mod hop_by_hop;
 mod install;

@@ -15,6 +15,7 @@
 //! | `load` | clients that count every failure |
 //! | `wire` | a buffered socket that reads heads and bodies |
 //! | `h2_client` | a client that speaks HTTP/2 |
+//! | `h2_frames` | an origin's end of HTTP/2, frame by frame |
 //! | `h2_origin` | an origin that speaks HTTP/2 |
 //! | `head` | a message head, fields in order and as received |
 //! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
@@ -36,6 +37,7 @@ mod client;
 mod config;
 mod folder;
 pub(crate) mod h2_client;
+pub(crate) mod h2_frames;
 pub(crate) mod h2_origin;
 mod head;
 mod load;
