@@ -242,7 +242,7 @@ impl From<UpstreamError> for ProxyError {
         let (status, kind) = match &error {
             UpstreamError::Dial(dial) => return Self::from(dial),
             UpstreamError::Tls(tls) => return Self::from(tls),
-            UpstreamError::Terminated | UpstreamError::Unprocessed => {
+            UpstreamError::Terminated | UpstreamError::Reset | UpstreamError::Unprocessed => {
                 (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated)
             }
             UpstreamError::Malformed => (StatusCode::BAD_GATEWAY, Kind::HttpProtocolError),

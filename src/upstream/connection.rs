@@ -94,9 +94,14 @@ impl Connection {
         Self::with(dialled.stream, dialled.peer, kind, origin, Standing::Own(Place::in_use(seat)))
     }
 
-    /// A stream of `session`; none when it has no room. It is for one request.
-    pub(super) fn shared(session: &Arc<Session>, origin: Arc<Authority>, way: u64) -> Option<Self> {
-        let (carriage, open, was_used) = session.open()?;
+    /// A stream of `session`; none when it has no room, or was idle and idle ones are not kept. It is for one request.
+    pub(super) fn shared(
+        session: &Arc<Session>,
+        origin: Arc<Authority>,
+        way: u64,
+        is_kept: bool,
+    ) -> Option<Self> {
+        let (carriage, open, was_used) = session.open(is_kept)?;
         let (stream, standing) = (Stream::Carried(Box::new(carriage)), Standing::Shared(open));
         let mut connection = Self::with(stream, session.peer(), Kind::Tls, origin, standing);
         (connection.is_for_one, connection.reused) = (true, was_used);
@@ -282,7 +287,8 @@ fn failure(error: &io::Error) -> UpstreamError {
         Some(StreamFault::Unprocessed | StreamFault::NeedsHttp1) => UpstreamError::Unprocessed,
         Some(StreamFault::Malformed) => UpstreamError::Malformed,
         Some(StreamFault::Tls(error)) => UpstreamError::Tls(error.clone()),
-        Some(StreamFault::Reset) => UpstreamError::Terminated,
+        Some(StreamFault::Reset) => UpstreamError::Reset,
+        Some(StreamFault::Ended) => UpstreamError::Terminated,
         None => TlsError::of(error).map_or(UpstreamError::Terminated, UpstreamError::Tls),
     }
 }

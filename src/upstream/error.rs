@@ -20,6 +20,9 @@ pub enum UpstreamError {
     /// The origin closed the connection before it had sent a complete head.
     #[error("the origin closed the connection before its response")]
     Terminated,
+    /// The origin has given up the request (HTTP/2 only).
+    #[error("the origin cancelled the request before its response")]
+    Reset,
     /// The origin says that it has done nothing with the request (HTTP/2 only).
     #[error("the origin did not take the request")]
     Unprocessed,
@@ -44,10 +47,10 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether the connection has ended, and nothing else is wrong: the same request may do better on another one.
+    /// Whether the connection has ended, and nothing else is wrong: the same request may do better elsewhere.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::Terminated | Self::Unprocessed)
+        matches!(self, Self::Terminated | Self::Reset | Self::Unprocessed)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     connection::{Connection, Kind},
-    http2::{Approach, Sessions},
+    http2::{Approach, Keeping, Sessions},
 };
 use crate::net::authority::Authority;
 
@@ -86,7 +86,7 @@ impl Pool {
         match kind {
             // What was agreed on where there was a choice does as well.
             Kind::TlsHttp1 => self.take_idle(origin, (way, Kind::Tls), &may_reach),
-            _ => self.sessions.take(origin, way, &may_reach),
+            _ => self.sessions.take(origin, (way, self.limits().max_idle_per_host > 0), &may_reach),
         }
     }
 
@@ -97,7 +97,7 @@ impl Pool {
         way: u64,
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Approach {
-        self.sessions.approach(origin, way, may_reach)
+        self.sessions.approach(origin, (way, self.limits().max_idle_per_host > 0), may_reach)
     }
 
     fn take_idle(
@@ -186,7 +186,15 @@ impl Pool {
 
     fn sweep_once(&self, now: Instant) {
         let limits = self.limits();
-        self.sessions.look(now, limits.idle_timeout, limits.patience);
+        self.sessions.look(
+            now,
+            &Keeping {
+                max_idle_per_host: limits.max_idle_per_host,
+                max_idle: limits.max_idle,
+                idle: limits.idle_timeout,
+                patience: limits.patience,
+            },
+        );
         let mut idle = self.idle();
         let mut total = 0;
         for origins in &mut idle.origins {

@@ -22,6 +22,8 @@ in_every_mode! {
     a_hundred_at_once_share_one_connection,
     as_many_as_the_origin_allows,
     what_is_reset_is_not_complete,
+    an_early_answer_is_passed_on,
+    where_nothing_is_kept,
     a_request_that_is_not_complete_is_reset,
     upgrades_go_over_http1,
     origins_without_it_are_as_before,
@@ -303,6 +305,32 @@ fn what_is_reset_is_not_complete(mode: Mode) {
     }
     get(&proxy, &origin, "/before").expect_error(502, "connection_terminated");
     assert_eq!(origin.connections(), 1, "only streams were reset");
+    // Who resets a stream is there, and would do so again.
+    assert_eq!(origin.requests().iter().filter(|request| request.uri().path() == "/before").count(), 1);
+}
+
+fn an_early_answer_is_passed_on(mode: Mode) {
+    let authority = Authority::new();
+    // It reads nothing, and says with NO_ERROR that nobody wants more.
+    let origin =
+        H2Origin::start(&authority.server(&["localhost"]), async |asked| asked.answer("early").await);
+    let proxy = trusting(Config::new(mode), &authority).start();
+    let mut client = proxy.client();
+    client.send(format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n", origin.url("/")));
+    client.send_unwanted(vec![b'x'; 4 << 20]);
+    client.answer().expect_ok("early");
+}
+
+fn where_nothing_is_kept(mode: Mode) {
+    let authority = Authority::new();
+    let origin = H2Origin::ok(&authority.server(&["localhost"]));
+    let config = Config::new(mode).one_worker().set("upstream.max_idle_per_host", 0);
+    let proxy = trusting(config, &authority).start();
+    for _ in 0..3 {
+        get(&proxy, &origin, "/").expect_ok("ok");
+    }
+    assert_eq!(origin.connections(), 3);
+    eventually("they are closed", || (origin.open() == 0).then_some(()));
 }
 
 fn a_request_that_is_not_complete_is_reset(mode: Mode) {

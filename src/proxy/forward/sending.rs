@@ -91,7 +91,8 @@ impl<'a> Attending<'a> {
     pub(super) fn attempt(&self, connection: &Connection, failure: &UpstreamError) -> Attempt<'_> {
         Attempt {
             method: &self.errand.head.method,
-            reused: connection.is_reused(),
+            // Who resets a stream is there.
+            reused: connection.is_reused() && !matches!(failure, UpstreamError::Reset),
             unsent: !self.request.has_begun(),
             unprocessed: matches!(failure, UpstreamError::Unprocessed),
             response_begun: connection.has_answered(),

@@ -25,6 +25,12 @@ pub(super) const MAX_ORIGINS: usize = 4096;
 /// For so long it is remembered that an origin speaks HTTP/1.1.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
+/// After somebody could not connect, others need not wait for each other for so long.
+pub(super) const UNHAPPY: Duration = Duration::from_secs(1);
+
+/// Streams whose end is awaited though all of their content is here, and nobody needs more.
+pub(super) const MAX_LEFT: usize = 64;
+
 /// A session that was idle for so long is asked by a PING whether the origin is there still, beside the request that goes out.
 pub(super) const DOUBTFUL_AFTER: Duration = Duration::from_secs(10);
 

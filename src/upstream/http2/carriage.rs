@@ -114,6 +114,8 @@ impl Drop for Carriage {
     fn drop(&mut self) {
         if *self.is_aborted.get_mut() {
             self.outgoing.reset(Reason::CANCEL);
+        } else if let Some(body) = self.incoming.take().and_then(Incoming::left) {
+            self.session.leave(body);
         }
     }
 }

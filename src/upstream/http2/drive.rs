@@ -46,6 +46,7 @@ async fn run(mut connection: Connection<Wire, Bytes>, ending: Ending) {
     let mut allowed = connection.max_concurrent_send_streams();
     let moving = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
+        session.tidy(cx);
         let now = connection.max_concurrent_send_streams();
         if now != allowed {
             allowed = now;

@@ -22,9 +22,12 @@ pub(in crate::upstream) enum StreamFault {
     /// TLS has ended the session.
     #[error(transparent)]
     Tls(TlsError),
-    /// Anything else: the stream was reset, or the session has ended.
+    /// The origin has reset the stream.
     #[error("the stream was reset")]
     Reset,
+    /// The session has ended under it.
+    #[error("the connection was closed")]
+    Ended,
 }
 
 impl StreamFault {
@@ -36,7 +39,8 @@ impl StreamFault {
             _ if error.is_remote() && error.is_go_away() => Self::Unprocessed,
             Some(Reason::REFUSED_STREAM) if error.is_remote() => Self::Unprocessed,
             _ if error.is_library() => Self::Malformed,
-            _ => tls.filter(|_| error.is_io()).map_or(Self::Reset, |tls| Self::Tls(tls.clone())),
+            _ if error.is_reset() => Self::Reset,
+            _ => tls.filter(|_| error.is_io()).map_or(Self::Ended, |tls| Self::Tls(tls.clone())),
         }
     }
 

@@ -70,6 +70,14 @@ impl Incoming {
         }
     }
 
+    /// Where the end of a stream is still to come, though all of the content is here.
+    pub(super) fn left(self) -> Option<RecvStream> {
+        match self.state {
+            State::Content(body, Content::Plain(0)) if !body.is_end_stream() => Some(body),
+            _ => None,
+        }
+    }
+
     fn is_at_end(&self) -> bool {
         matches!(self.state, State::Ended) && self.rest.is_empty() && self.framing_at == self.framing.len()
     }
@@ -85,9 +93,13 @@ impl Incoming {
             self.rest.advance(count);
             if let State::Content(body, content) = &mut self.state {
                 body.flow_control().release_capacity(count)?;
-                if self.rest.is_empty() && *content == Content::Chunked {
-                    self.frame(|framing| framing.extend_from_slice(b"\r\n"));
-                    return self.copy(buf);
+                match content {
+                    Content::Chunked if self.rest.is_empty() => {
+                        self.frame(|framing| framing.extend_from_slice(b"\r\n"));
+                        return self.copy(buf);
+                    }
+                    Content::Chunked => {}
+                    Content::Plain(left) => *left = left.saturating_sub(count as u64),
                 }
             }
         }

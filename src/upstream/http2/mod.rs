@@ -29,7 +29,7 @@ mod wire;
 
 pub(super) use fault::StreamFault;
 pub(super) use session::{OpenStream, Session};
-pub(super) use sessions::Sessions;
+pub(super) use sessions::{Keeping, Sessions};
 pub use {
     request::fits,
     sessions::{Approach, Dialling},

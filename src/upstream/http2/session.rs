@@ -14,11 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Ping, PingPong, client::SendRequest};
+use h2::{Ping, PingPong, RecvStream, client::SendRequest};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    bounds::{DOUBTFUL_AFTER, MAX_STREAMS},
+    bounds::{DOUBTFUL_AFTER, MAX_LEFT, MAX_STREAMS},
     carriage::Carriage,
     fault::StreamFault,
 };
@@ -59,6 +59,8 @@ struct State {
     is_doubted: bool,
     open: usize,
     has_carried: bool,
+    /// Streams of which nothing but the end is still to come.
+    left: Vec<(RecvStream, Instant)>,
     /// Since when there are no streams, or since when it closes.
     since: Instant,
     place: Place,
@@ -86,6 +88,7 @@ impl Session {
             is_doubted: false,
             open: 0,
             has_carried: false,
+            left: Vec::new(),
             since: Instant::now(),
             place,
             is_over: false,
@@ -109,9 +112,14 @@ impl Session {
         self.peer
     }
 
-    /// A stream on it; none when there is no room. With it, whether there were others before.
-    pub(in crate::upstream) fn open(self: &Arc<Self>) -> Option<(Carriage, OpenStream, bool)> {
+    /// A stream on it; none when there is no room. With it, whether there were others before. Where nothing is kept, one whose streams
+    /// have all ended is used no more.
+    pub(in crate::upstream) fn open(self: &Arc<Self>, is_kept: bool) -> Option<(Carriage, OpenStream, bool)> {
         let mut state = self.state();
+        if !is_kept && state.open == 0 && state.has_carried {
+            state.close();
+            return None;
+        }
         if state.open >= self.limit.load(Ordering::Relaxed) {
             return None;
         }
@@ -164,6 +172,7 @@ impl Session {
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.close();
+        state.left.clear();
         state.is_over = true;
         drop(state);
         self.room.notify_waiters();
@@ -172,6 +181,29 @@ impl Session {
     /// Waits until it is to be given up. Cancel-safe.
     pub(super) async fn cut(&self) {
         self.cut.notified().await;
+    }
+
+    /// Awaits the end of a stream whose content is complete: a reset would look as if nobody had wanted it. There is no hurry.
+    pub(super) fn leave(&self, body: RecvStream) {
+        let mut state = self.state();
+        if state.left.len() < MAX_LEFT && !state.is_over {
+            state.left.push((body, Instant::now()));
+        }
+    }
+
+    /// Forgets streams whose end has come.
+    pub(super) fn tidy(&self, cx: &mut Context<'_>) {
+        self.state().left.retain_mut(|(body, _)| match body.poll_data(cx) {
+            Poll::Pending => true,
+            // More than there should be, or the end.
+            Poll::Ready(_) => false,
+        });
+    }
+
+    /// Whether it has no streams.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.send.is_some() && state.open == 0
     }
 
     /// What an error of one of its streams means.
@@ -197,6 +229,7 @@ impl Session {
             return false;
         }
         state.listen();
+        state.left.retain(|(_, since)| now < *since + patience);
         if self.connector.is_retired() || (state.open == 0 && state.since + idle <= now) {
             state.close();
         }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    bounds::{MAX_DIALS, MAX_ORIGINS, MAX_SESSIONS, REMEMBERED},
+    bounds::{MAX_DIALS, MAX_ORIGINS, MAX_SESSIONS, REMEMBERED, UNHAPPY},
     drive,
     session::Session,
 };
@@ -39,6 +39,18 @@ pub(in crate::upstream) struct Sessions {
     pub(in crate::upstream) occupied: Arc<Notify>,
 }
 
+/// How much is kept that is not in use, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) struct Keeping {
+    /// Sessions without streams, with one origin and with all of them.
+    pub(in crate::upstream) max_idle_per_host: usize,
+    pub(in crate::upstream) max_idle: usize,
+    /// How long a session may be without streams.
+    pub(in crate::upstream) idle: Duration,
+    /// How long an origin may take to answer.
+    pub(in crate::upstream) patience: Duration,
+}
+
 /// What is known of an origin that is reached in one way.
 #[derive(Debug)]
 struct Known {
@@ -53,6 +65,8 @@ struct Known {
     http1_until: Option<Instant>,
     /// It has said that it wants HTTP/1.1, though it agreed on HTTP/2.
     wants_http1: bool,
+    /// When somebody could not connect.
+    failed: Option<Instant>,
 }
 
 /// How to get to an origin that may speak HTTP/2.
@@ -74,26 +88,28 @@ pub struct Dialling {
     way: u64,
     is_counted: bool,
     offers_http2: bool,
+    is_done: bool,
 }
 
 impl Sessions {
-    /// A stream of a session with `origin` that leads by `way` to an address which `may_reach` allows.
+    /// A stream of a session with `origin` that leads by `way` to an address which `may_reach` allows. `is_kept` says whether one that
+    /// was idle may be used.
     pub(in crate::upstream) fn take(
         &self,
         origin: &Authority,
-        way: u64,
+        (way, is_kept): (u64, bool),
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Option<Connection> {
         let origins = self.origins();
         let (origin, known) = origins.get_key_value(origin)?;
-        known.iter().find(|known| known.way == way)?.open(origin, may_reach)
+        known.iter().find(|known| known.way == way)?.open(origin, is_kept, may_reach)
     }
 
     /// The same, or what to do when there is none.
     pub(in crate::upstream) fn approach(
         self: &Arc<Self>,
         origin: &Arc<Authority>,
-        way: u64,
+        (way, is_kept): (u64, bool),
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Approach {
         let now = Instant::now();
@@ -103,6 +119,7 @@ impl Sessions {
             way,
             is_counted: false,
             offers_http2: true,
+            is_done: false,
         };
         let mut origins = self.origins();
         if origins.len() >= MAX_ORIGINS && !origins.contains_key(origin) {
@@ -118,7 +135,7 @@ impl Sessions {
             all.len() - 1
         });
         let known = &mut all[at];
-        if let Some(connection) = known.open(origin, &may_reach) {
+        if let Some(connection) = known.open(origin, is_kept, &may_reach) {
             return Approach::Open(connection);
         }
         if known.sessions.iter().any(|session| session.needs_http1()) {
@@ -127,6 +144,10 @@ impl Sessions {
         }
         if known.http1_until.is_some_and(|until| now < until) {
             dialling.offers_http2 = !known.wants_http1;
+            return Approach::Dial(dialling);
+        }
+        if known.failed.is_some_and(|at| now < at + UNHAPPY) {
+            // Whoever waited finds out himself, and not one after the other.
             return Approach::Dial(dialling);
         }
         let offered =
@@ -151,11 +172,20 @@ impl Sessions {
         self.origins().values().flatten().all(|known| known.sessions.is_empty())
     }
 
-    /// Closes what was without streams for `idle`, and gives up what does not answer within `patience`.
-    pub(in crate::upstream) fn look(&self, now: Instant, idle: Duration, patience: Duration) {
+    /// Closes what was without streams for too long or is too much, and gives up what does not answer.
+    pub(in crate::upstream) fn look(&self, now: Instant, keeping: &Keeping) {
+        let mut left = keeping.max_idle;
         self.origins().retain(|_, all| {
             all.retain_mut(|known| {
-                known.sessions.retain(|session| session.look(now, idle, patience));
+                known.sessions.retain(|session| session.look(now, keeping.idle, keeping.patience));
+                for (before, session) in known.sessions.iter().filter(|session| session.is_idle()).enumerate()
+                {
+                    if left == 0 || before >= keeping.max_idle_per_host {
+                        session.close();
+                    } else {
+                        left -= 1;
+                    }
+                }
                 known.is_in_use() || known.http1_until.is_some_and(|until| now < until)
             });
             !all.is_empty()
@@ -185,14 +215,20 @@ impl Known {
             room: Arc::default(),
             http1_until: None,
             wants_http1: false,
+            failed: None,
         }
     }
 
     /// On the oldest one that has room, so that what is too much becomes idle.
-    fn open(&self, origin: &Arc<Authority>, may_reach: impl Fn(SocketAddr) -> bool) -> Option<Connection> {
+    fn open(
+        &self,
+        origin: &Arc<Authority>,
+        is_kept: bool,
+        may_reach: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Connection> {
         let mut reachable =
             self.sessions.iter().filter(|session| session.is_offered() && may_reach(session.peer()));
-        reachable.find_map(|session| Connection::shared(session, Arc::clone(origin), self.way))
+        reachable.find_map(|session| Connection::shared(session, Arc::clone(origin), self.way, is_kept))
     }
 
     fn is_in_use(&self) -> bool {
@@ -214,12 +250,13 @@ impl Dialling {
     ///
     /// It was closed before anything could be said.
     pub async fn done(
-        self,
+        mut self,
         dialled: Dialled,
         connector: &Connector,
         limits: HeadLimits,
         seat: &Seat,
     ) -> Result<Connection, UpstreamError> {
+        self.is_done = true;
         if dialled.stream.agreed() == Protocol::Http1 {
             if self.offers_http2 {
                 self.with_known(|known| {
@@ -235,10 +272,10 @@ impl Dialling {
         let place = Place::in_use(seat.clone());
         let begun = drive::begin(stream, connector.clone(), limits, room, place).await;
         let session = begun.map_err(|_| UpstreamError::Terminated)?;
-        let connection = Connection::shared(&session, Arc::clone(&self.origin), self.way);
+        let connection = Connection::shared(&session, Arc::clone(&self.origin), self.way, true);
         self.with_known(|known| {
             known.sessions.push(session);
-            known.http1_until = None;
+            (known.http1_until, known.failed) = (None, None);
         });
         self.sessions.occupied.notify_one();
         connection.ok_or(UpstreamError::Terminated)
@@ -264,6 +301,7 @@ impl Drop for Dialling {
         if self.is_counted {
             self.with_known(|known| {
                 known.dials -= 1;
+                known.failed = (!self.is_done).then(Instant::now);
                 known.room.notify_waiters();
             });
         }
