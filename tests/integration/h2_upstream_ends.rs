@@ -18,6 +18,7 @@ in_every_mode! {
     what_it_has_got_to_is_not,
     http1_that_is_required_is_spoken,
     a_farewell_is_respected,
+    an_end_that_comes_late_is_awaited,
     what_is_idle_is_closed,
     an_origin_that_is_gone_without_a_word,
     a_reload_retires_what_was_verified_before,
@@ -166,6 +167,32 @@ fn a_farewell_is_respected(mode: Mode) {
     });
     client.answer().expect_ok("ok");
     eventually("the first one is closed", || (origin.open() == 1).then_some(()));
+}
+
+fn an_end_that_comes_late_is_awaited(mode: Mode) {
+    let authority = Authority::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let origin = H2Origin::start(&authority.server(&["localhost"]), move |asked| {
+        let tell = tell.clone();
+        async move {
+            let mut stream = asked.begin(&[("content-length", "2")])?;
+            h2_client::send_all(&mut stream, "ok".into(), false).await?;
+            let reset = std::future::poll_fn(|cx| stream.poll_reset(cx));
+            let was_reset = tokio::time::timeout(Duration::from_millis(300), reset).await.is_ok();
+            let _ = tell.send(was_reset);
+            stream.send_data(bytes::Bytes::new(), true)
+        }
+    });
+    let proxy = trusting(Config::new(mode).one_worker(), &authority).start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        ask(&mut client, "GET", &origin.url("/"));
+        client.answer().expect_ok("ok");
+    }
+    for _ in 0..3 {
+        assert!(!told.recv_timeout(Duration::from_secs(10)).unwrap(), "a stream that is complete was reset");
+    }
+    assert_eq!(origin.connections(), 1);
 }
 
 fn what_is_idle_is_closed(mode: Mode) {
