@@ -31,5 +31,5 @@ pub use balance::Trait;
 pub use connection::{Connection, Kind};
 pub use error::UpstreamError;
 pub use group::{Choice, Group, Groups, Turn, survey};
-pub use http2::{Approach, Dialling, fits};
+pub use http2::{Approach, Dialling};
 pub use pool::{Pool, PoolLimits};

@@ -7,10 +7,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Errand;
 use crate::{
-    message::hop_by_hop::Upgrade,
+    message::{hop_by_hop::Upgrade, http2::request::fits},
     net::{dial::DialError, tls::Protocol},
     proxy::{error::ProxyError, exchange::Exchange, live},
-    upstream::{Approach, Connection, UpstreamError, fits},
+    upstream::{Approach, Connection, UpstreamError},
 };
 
 /// Whether HTTP/2 cannot carry the request, which is to be sent with TLS.
@@ -33,8 +33,17 @@ pub(super) async fn connect(
             Approach::Wait(change) => timeout_at(deadline, change).await.map_err(|_| late())?,
         }
     };
-    let dialled = timeout_at(deadline, live.dial(&errand.origin, permit)).await.map_err(|_| late())??;
-    let dialled = live::encrypt(live, &errand.origin, dialled, dialling.offers_http2(), deadline).await?;
+    let made = async {
+        let dialled = timeout_at(deadline, live.dial(&errand.origin, permit)).await.map_err(|_| late())??;
+        live::encrypt(live, &errand.origin, dialled, dialling.offers_http2(), deadline).await
+    };
+    let dialled = match made.await {
+        Ok(dialled) => dialled,
+        Err(error) => {
+            dialling.failed();
+            return Err(error);
+        }
+    };
     exchange.dialled(&dialled);
     let done = dialling.done(dialled, &live.connector, live.response_limits, exchange.seat());
     match timeout_at(deadline, done).await {

@@ -128,7 +128,13 @@ async fn connect(
             Approach::Wait(change) => through.wait(change).await?,
         }
     };
-    let reached = through.connect(turn, (purpose, dialling.offers_http2()), b"", exchange).await?;
+    let reached = match through.connect(turn, (purpose, dialling.offers_http2()), b"", exchange).await {
+        Ok(reached) => reached,
+        Err(failure) => {
+            dialling.failed();
+            return Err(failure);
+        }
+    };
     let seat = exchange.seat().clone();
     let done = dialling.done(reached.dialled, &live.connector, live.response_limits, &seat);
     through.wait(done).await?.map_err(|error| Failure {

@@ -15,7 +15,7 @@ use h2::{RecvStream, client::ResponseFuture};
 use http::Method;
 use tokio::io::ReadBuf;
 
-use super::response::{self, Content};
+use crate::message::http2::response::{self, Content};
 
 /// The response on one stream.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 //!
 //! There is one path of a request through this proxy, and it speaks HTTP/1.1 in bytes. So a stream of HTTP/2 is made to look like a
 //! connection that carries one request: what is written to a `carriage` is a request of HTTP/1.1, what is read from it is the
-//! response. There `outgoing` turns bytes into frames by way of `request`, and `incoming` frames into bytes by way of `response`, as
-//! they are asked for. There is no task between the two and no buffer beyond the windows: what a client does not take is not
+//! response. There `outgoing` turns bytes into frames and `incoming` frames into bytes, as they are asked for, in the words of
+//! [`message::http2`](crate::message::http2). There is no task between the two and no buffer beyond the windows: what a client does not take is not
 //! read from its origin. This is the mirror image of what `server` does for clients.
 //!
 //! What streams share is a `session`: a connection, moved by a task of its own (`drive`) over a `wire`. `sessions` is the pool's kind of
@@ -21,16 +21,11 @@ mod drive;
 mod fault;
 mod incoming;
 mod outgoing;
-mod request;
-mod response;
 mod session;
 mod sessions;
 mod wire;
 
 pub(super) use fault::StreamFault;
 pub(super) use session::{OpenStream, Session};
+pub use sessions::{Approach, Dialling};
 pub(super) use sessions::{Keeping, Sessions};
-pub use {
-    request::fits,
-    sessions::{Approach, Dialling},
-};

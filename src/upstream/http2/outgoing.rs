@@ -15,13 +15,11 @@ use h2::{
 };
 use http::{HeaderMap, Method};
 
-use super::{
-    bounds::SEND_BUFFER,
-    request::{self, Content},
-};
+use super::bounds::SEND_BUFFER;
 use crate::message::{
     framing::{ChunkLimits, ChunkScan, Piece},
     head::find_end,
+    http2::request::{self, Content},
 };
 
 /// The request on one stream.

@@ -123,12 +123,11 @@ impl Session {
         if state.open >= self.limit.load(Ordering::Relaxed) {
             return None;
         }
-        let mut send = state.send.clone()?;
-        // The origin may have said farewell.
-        if !matches!(send.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))) {
+        if !state.can_begin() {
             state.close();
             return None;
         }
+        let send = state.send.clone()?;
         if state.open == 0 {
             state.is_doubted |= state.has_carried && state.since.elapsed() >= DOUBTFUL_AFTER;
             state.place.change(false);
@@ -229,6 +228,11 @@ impl Session {
             return false;
         }
         state.listen();
+        if state.send.is_some() && !state.can_begin() {
+            // Who waits for room here waits in vain.
+            state.close();
+            self.room.notify_waiters();
+        }
         state.left.retain(|(_, since)| now < *since + patience);
         if self.connector.is_retired() || (state.open == 0 && state.since + idle <= now) {
             state.close();
@@ -259,6 +263,12 @@ impl State {
         if self.send.take().is_some() {
             self.since = Instant::now();
         }
+    }
+
+    /// Whether the origin has not said farewell.
+    fn can_begin(&mut self) -> bool {
+        let ready = self.send.as_mut().map(|send| send.poll_ready(&mut Context::from_waker(Waker::noop())));
+        matches!(ready, Some(Poll::Ready(Ok(()))))
     }
 
     /// Whether the PING was answered.

@@ -88,7 +88,6 @@ pub struct Dialling {
     way: u64,
     is_counted: bool,
     offers_http2: bool,
-    is_done: bool,
 }
 
 impl Sessions {
@@ -119,7 +118,6 @@ impl Sessions {
             way,
             is_counted: false,
             offers_http2: true,
-            is_done: false,
         };
         let mut origins = self.origins();
         if origins.len() >= MAX_ORIGINS && !origins.contains_key(origin) {
@@ -243,6 +241,11 @@ impl Dialling {
         self.offers_http2
     }
 
+    /// There is no connection.
+    pub fn failed(self) {
+        self.with_known(|known| known.failed = Some(Instant::now()));
+    }
+
     /// The connection that was made, whatever is spoken there. It is counted in `seat` as long as it lives. There is no deadline in
     /// here; dropping the future closes it.
     ///
@@ -250,13 +253,12 @@ impl Dialling {
     ///
     /// It was closed before anything could be said.
     pub async fn done(
-        mut self,
+        self,
         dialled: Dialled,
         connector: &Connector,
         limits: HeadLimits,
         seat: &Seat,
     ) -> Result<Connection, UpstreamError> {
-        self.is_done = true;
         if dialled.stream.agreed() == Protocol::Http1 {
             if self.offers_http2 {
                 self.with_known(|known| {
@@ -301,7 +303,6 @@ impl Drop for Dialling {
         if self.is_counted {
             self.with_known(|known| {
                 known.dials -= 1;
-                known.failed = (!self.is_done).then(Instant::now);
                 known.room.notify_waiters();
             });
         }

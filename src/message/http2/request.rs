@@ -12,7 +12,7 @@ use crate::message::field::Name;
 
 /// What stands behind the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub enum Content {
     /// Nothing.
     None,
     /// So many bytes, one at least.
@@ -30,8 +30,10 @@ pub fn fits(path_and_query: &[u8]) -> bool {
     path_and_query.len() <= MAX_PATH
 }
 
-/// Takes a head apart; none when HTTP/2 has no words for it.
-pub(super) fn read(raw: &Bytes) -> Option<(Request<()>, Content)> {
+/// Takes a head apart, which is one that [`write_request`](crate::message::onward::write_request) has written; none when HTTP/2 has no
+/// words for it.
+#[must_use]
+pub fn read(raw: &Bytes) -> Option<(Request<()>, Content)> {
     let end = memchr::memchr(b'\r', raw)?;
     let first = memchr::memchr(b' ', &raw[..end])?;
     let last = memchr::memrchr(b' ', &raw[..end])?;
@@ -77,8 +79,8 @@ pub(super) fn read(raw: &Bytes) -> Option<(Request<()>, Content)> {
     Some((request, content))
 }
 
-/// Adds a field of a head or of trailers.
-pub(super) fn push(fields: &mut HeaderMap, name: &[u8], value: Bytes) -> Option<()> {
+/// Adds a field of a head or of trailers; none when it is no field.
+pub fn push(fields: &mut HeaderMap, name: &[u8], value: Bytes) -> Option<()> {
     let name = HeaderName::from_bytes(name).ok()?;
     let mut value = HeaderValue::from_maybe_shared(value).ok()?;
     // Many clients share the table of a session: what is secret must not be guessed by how well it compresses (RFC 7541

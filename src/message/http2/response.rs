@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 
 /// What stands behind the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub enum Content {
     /// So many bytes, or nothing that anybody would read.
     Plain(u64),
     /// Chunks, and trailers.
@@ -17,7 +17,7 @@ pub(super) enum Content {
 
 /// Writes the head of a response to `method`, and says what stands behind it; none when there is no such response. `is_whole` says
 /// that nothing does.
-pub(super) fn write<T>(
+pub fn write<T>(
     out: &mut Vec<u8>,
     response: &Response<T>,
     method: &Method,
@@ -54,7 +54,7 @@ pub(super) fn write<T>(
 }
 
 /// Writes the lines of a trailer section and the empty one behind them; none when they are not lawful.
-pub(super) fn write_trailers(out: &mut Vec<u8>, trailers: &HeaderMap) -> Option<()> {
+pub fn write_trailers(out: &mut Vec<u8>, trailers: &HeaderMap) -> Option<()> {
     write_fields(out, trailers)?;
     out.extend_from_slice(b"\r\n");
     Some(())
