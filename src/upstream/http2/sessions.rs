@@ -308,3 +308,6 @@ impl Drop for Dialling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
