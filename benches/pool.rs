@@ -12,7 +12,7 @@ use rust_forward_proxy::{
     shared_memory::Segment,
     upstream::{Connection, Kind, Pool, PoolLimits},
 };
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::Instant};
 
 /// With two ends of each in one process, most systems give us files for these.
 const MANY: usize = 9_000;
@@ -64,7 +64,8 @@ fn take_and_put(criterion: &mut Criterion) {
         let (pool, origin, others) = full(&listener, count);
         group.bench_function(format!("origins: {}", others.len()), |bench| {
             bench.iter(|| {
-                let mut connection = pool.take(&origin, (0, Kind::Clear), |_| true).expect("it is there");
+                let mut connection =
+                    pool.take(&origin, (0, Kind::Clear), Instant::now(), |_| true).expect("it is there");
                 connection.learn(true, None);
                 connection.finish();
                 pool.put(connection);

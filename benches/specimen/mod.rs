@@ -4,6 +4,7 @@
 
 use std::{
     hint::black_box,
+    sync::LazyLock,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,7 @@ use rust_forward_proxy::{
         trace::{ClientAddress, Pseudonym},
     },
     net::{
-        authority::Authority,
+        authority::{Authority, Host},
         filter::{NetPattern, NetSet},
     },
     policy::Routes,
@@ -122,17 +123,19 @@ pub(crate) fn send_on(
     is_looped
 }
 
+static HOST: LazyLock<Host> = LazyLock::new(|| Host::Name("www.example.com".into()));
+
 /// A request of a browser that was answered.
 pub(crate) fn record(path: &[u8]) -> AccessRecord<'_> {
     AccessRecord {
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_750_000_000_123),
-        id: &"0123456789abcdef",
+        id: b"0123456789abcdef",
         worker: Some(3),
         client: "192.0.2.77:51234".parse().expect("it is an address"),
         user: None,
         method: Some("GET"),
         scheme: Some("http"),
-        host: Some(&"www.example.com"),
+        host: Some(&HOST),
         port: Some(80),
         path,
         keep_query: false,

@@ -144,7 +144,8 @@ fn user(text: &mut String, user: Option<&str>, settings: &Settings) -> bool {
 /// What `access` says of it, or a route to `deny`.
 fn rules(text: &mut String, policy: &Policy, own: &OwnListeners, facts: &Facts<'_>) -> bool {
     let (permit, refusal) = match policy.decide(facts) {
-        Ok(Permit { would_refuse: Some(refusal), .. }) | Err(refusal) => (None, Some(refusal)),
+        Ok(Permit { would_refuse: Some(refusal), .. }) => (None, Some(*refusal)),
+        Err(refusal) => (None, Some(refusal)),
         Ok(permit) => (Some(permit), None),
     };
     if let Some(Refusal { rule, kind, .. }) = refusal {

@@ -119,14 +119,14 @@ impl Policy {
             Action::Take(route) => Ok(route),
             Action::Deny(rule) => Err(rule),
         };
-        let told = |refusal| Refusal { would_route: routed.reported.cloned(), ..refusal };
+        let told = |refusal| Refusal { would_route: routed.would_route(), ..refusal };
         match (self.enforce(facts, way.ok()), way) {
             (Ok(passed), Ok(route)) => Ok(passed.by(route, routed)),
             (Ok(_), Err(rule)) => Err(told(Refusal::new(rule.clone(), RefusalKind::Route))),
             (Err(refusal), Ok(route)) if self.reports_only => {
                 let reach = Arc::clone(&self.excepted);
                 let passed = Passed { rule: MODE, reach, reported: None };
-                Ok(Permit { would_refuse: Some(refusal), ..passed.by(route, routed) })
+                Ok(Permit { would_refuse: Some(Box::new(refusal)), ..passed.by(route, routed) })
             }
             (Err(refusal), _) if refusal.kind == RefusalKind::Client => Err(refusal),
             (Err(refusal), _) => Err(told(refusal)),
@@ -212,7 +212,7 @@ struct Passed {
 impl Passed {
     fn by(self, route: &Arc<Route>, routed: Routed<'_>) -> Permit {
         let Self { rule, reach, reported } = self;
-        let would_route = routed.reported.cloned();
+        let would_route = routed.would_route();
         Permit { rule, reach, route: Arc::clone(route), would_route, would_refuse: None, reported }
     }
 }

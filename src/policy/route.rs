@@ -90,6 +90,13 @@ pub struct Routed<'a> {
     pub reported: Option<&'a Action>,
 }
 
+impl Routed<'_> {
+    /// What is told, for a verdict.
+    pub(super) fn would_route(&self) -> Option<Box<Action>> {
+        self.reported.map(|action| Box::new(action.clone()))
+    }
+}
+
 /// All routes of one generation of the configuration. Immutable: a reload builds others.
 #[derive(Debug)]
 pub struct Routes {

@@ -95,9 +95,10 @@ pub struct Permit {
     /// The way that it takes, and what holds on it.
     pub route: Arc<Route>,
     /// What a route would have done that only reports, or that refuses where `access.mode` is `report`.
-    pub would_route: Option<Action>,
-    /// In `access.mode: report`: what would have been refused.
-    pub would_refuse: Option<Refusal>,
+    /// Boxed, as few have it.
+    pub would_route: Option<Box<Action>>,
+    /// In `access.mode: report`: what would have been refused. Boxed, as few have it.
+    pub would_refuse: Option<Box<Refusal>>,
     /// In `access.mode: report`: the rules that `reach` leaves out.
     pub(super) reported: Option<Arc<AddressRules>>,
 }
@@ -118,7 +119,7 @@ pub struct Refusal {
     /// What of the request is forbidden.
     pub kind: RefusalKind,
     /// What a route would have done that only reports, for a client that is served.
-    pub would_route: Option<Action>,
+    pub would_route: Option<Box<Action>>,
 }
 
 impl Refusal {

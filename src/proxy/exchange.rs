@@ -40,7 +40,6 @@ pub(super) struct Exchange {
     id: RequestId,
     client: SocketAddr,
     started: Instant,
-    started_at: SystemTime,
     method: Option<Method>,
     proto: &'static str,
     scheme: Option<&'static str>,
@@ -82,7 +81,6 @@ impl Exchange {
         client: SocketAddr,
         started: Instant,
     ) -> Box<Self> {
-        let started_at = SystemTime::now().checked_sub(started.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         Box::new(Self {
             account: Arc::clone(account),
             name: live.name.clone(),
@@ -90,7 +88,6 @@ impl Exchange {
             id: RequestId::next(),
             client,
             started,
-            started_at,
             method: None,
             proto: "HTTP/1.1",
             scheme: None,
@@ -187,7 +184,7 @@ impl Exchange {
         if let Some(refusal) = &permit.would_refuse {
             self.would_refuse(&refusal.rule);
         }
-        self.would_route(permit.would_route.as_ref());
+        self.would_route(permit.would_route.as_deref());
     }
 
     /// What a route would have done with it that only reports.
@@ -387,15 +384,16 @@ impl Exchange {
             Some(counts) => (counts.up(), counts.down()),
             None => (self.bytes_in, self.bytes_out),
         };
+        let duration = self.started.elapsed();
         tell(&AccessRecord {
-            at: self.started_at,
-            id: &self.id,
+            at: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            id: &self.id.text(),
             worker: self.account.worker(),
             client: self.client,
             user: self.user.as_deref(),
             method: self.method.as_ref().map(Method::as_str),
             scheme: self.scheme,
-            host: self.authority.as_ref().map(|authority| &authority.host as &dyn fmt::Display),
+            host: self.authority.as_ref().map(|authority| &authority.host),
             port: self.authority.as_ref().map(|authority| authority.port),
             // The first line of what is no request may hold credentials: nothing behind a question mark, nothing with an @.
             path: if self.is_garbled && self.path.contains(&b'@') { b"[redacted]" } else { &self.path },
@@ -412,7 +410,7 @@ impl Exchange {
             dns: self.dns,
             connect: self.connect,
             first_byte: self.first_byte,
-            duration: self.started.elapsed(),
+            duration,
             traceparent: self.trace.as_ref().map(TraceParent::as_str),
             close,
         });

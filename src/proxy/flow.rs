@@ -31,7 +31,7 @@ use crate::{
 const TURNS: usize = 16;
 
 /// Content that is copied rather than waited with, in bytes.
-const LITTLE: usize = 4 * 1024;
+pub(super) const LITTLE: usize = 4 * 1024;
 
 /// Why it cannot go on.
 #[derive(Debug)]

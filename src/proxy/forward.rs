@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::{
     answered::Answered,
-    sending::{Attending, Failed},
+    sending::{Attending, Failed, Prepared},
 };
 use super::{
     error::ProxyError,
@@ -30,7 +30,7 @@ use crate::{
         body::{Body, TrailerRules},
         edits::Edits,
         framing::Framing,
-        hop_by_hop::{HopByHop, Upgrade},
+        hop_by_hop::HopByHop,
         onward::{self, RequestOnward},
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
         target::Scheme,
@@ -56,14 +56,14 @@ pub(super) struct Errand<'a> {
 
 /// Sends the request on, and to the client what comes back.
 pub(super) async fn forward(
-    errand: Errand<'_>,
+    errand: &Errand<'_>,
     client: &mut Client,
     mut exchange: Box<Exchange>,
     form: Form,
 ) -> After {
-    match send(&errand, client, &mut exchange).await {
-        Ok(answered) => answered.deliver(&errand, client, exchange).await,
-        Err(error) => respond::failure(client, exchange, &error, form).await,
+    match send(errand, client, &mut exchange).await {
+        Ok(answered) => answered.deliver(client, exchange).await,
+        Err(error) => respond::failure(client, exchange, error, form).await,
     }
 }
 
@@ -73,7 +73,7 @@ fn prepare(
     client: IpAddr,
     exchange: &Exchange,
     turn: Option<(&Turn, Purpose)>,
-) -> Result<(Flow, Option<Upgrade>), ProxyError> {
+) -> Result<Prepared, ProxyError> {
     let (head, live, route, id) = (errand.head, errand.live, &errand.permit.route, exchange.id());
     if live.name.pseudonym.has_signed(head.fields()) {
         return Err(ProxyError::looped("the request has been here before: Via names this proxy"));
@@ -115,11 +115,11 @@ fn prepare(
     // The origin need not understand trailers, but nothing in front of it does any harm with them.
     let rules = TrailerRules { wanted: true, nominated: hop_by_hop.nominated, keep_case: live.keep_case };
     let limit = if route.max_body_size == 0 { u64::MAX } else { route.max_body_size };
-    let mut request = Flow::new(out, Body::of_request(head.framing, rules), limit);
+    let mut request = Flow::new(out, Body::of_request(head.framing, rules), limit).paced(exchange.pace());
     if head.expects_continue && head.framing != Framing::None {
         request.close();
     }
-    Ok((request, upgrade))
+    Ok(Prepared { request, upgrade, accepts_trailers: hop_by_hop.accepts_trailers })
 }
 
 async fn send<'a>(
@@ -131,19 +131,24 @@ async fn send<'a>(
         // Boxed, as it is large: what goes out directly does not carry the room for it.
         return Box::pin(through::send(errand, group, client, exchange)).await;
     }
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, None)?;
-    let request = request.paced(exchange.pace());
+    let now = Instant::now();
+    let mut attending = Attending::new(errand, prepare(errand, client.peer().ip(), exchange, None)?, now);
     let kind = match errand.scheme {
         Scheme::Http => Kind::Clear,
-        Scheme::Https if shared::needs_http1(errand, upgrade.as_ref()) => Kind::TlsHttp1,
+        Scheme::Https if shared::needs_http1(errand, attending.upgrade.as_ref()) => Kind::TlsHttp1,
         Scheme::Https => Kind::Tls,
     };
-    let pooled = errand.pool.take(&errand.origin, (0, kind), |peer| errand.permit.reach.check(peer).is_ok());
+    let pooled =
+        errand.pool.take(&errand.origin, (0, kind), now, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
-        None => connect(errand, kind, exchange).await?,
+        None => {
+            let connection = connect(errand, kind, exchange).await?;
+            // It has not waited for an answer meanwhile.
+            attending.restart();
+            connection
+        }
     };
-    let mut attending = Attending::new(errand, request);
     let mut repeated = false;
     loop {
         exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
@@ -153,7 +158,7 @@ async fn send<'a>(
         let failure = match attended {
             Ok(end) => {
                 exchange.answered();
-                return Ok(Answered { attending, connection, head_end: end, upgrade });
+                return Ok(Answered { attending, connection, head_end: end });
             }
             Err(Failed::Client(error)) => return Err(error),
             Err(Failed::Origin(error)) => error,
@@ -169,7 +174,11 @@ async fn send<'a>(
     }
 }
 
-async fn connect(errand: &Errand<'_>, kind: Kind, exchange: &mut Exchange) -> Result<Connection, ProxyError> {
+async fn connect(
+    errand: &Errand<'_>,
+    kind: Kind,
+    exchange: &mut Exchange,
+) -> Result<Box<Connection>, ProxyError> {
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
     let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
     if kind == Kind::Tls && live.connector.offers(Protocol::Http2) {
@@ -196,12 +205,6 @@ fn whole_url(errand: &Errand<'_>) -> Vec<u8> {
         url.extend_from_slice(&errand.path);
     }
     url
-}
-
-impl Errand<'_> {
-    fn accepts_trailers(&self) -> bool {
-        HopByHop::read(self.head.fields()).accepts_trailers
-    }
 }
 
 /// Looks at a response head, in room on the stack or, for origins that send very many lines, elsewhere.

@@ -3,7 +3,7 @@
 //! Each one says who made it and why (`Proxy-Status`, RFC 9209, and `Via`), in one line of text or as
 //! `application/problem+json` where the client prefers that.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -38,31 +38,35 @@ impl Form {
     }
 }
 
+/// An answer on its way. Boxed, so that a request which passes does not carry the room for it.
+pub(super) type Answering<'a> = Pin<Box<dyn Future<Output = After> + Send + 'a>>;
+
 /// Answers a failure, and writes it into the exchange.
-pub(super) async fn failure(
+#[expect(clippy::needless_pass_by_value, reason = "whoever awaits the answer has not to keep it so long")]
+pub(super) fn failure(
     client: &mut Client,
     mut exchange: Box<Exchange>,
-    error: &ProxyError,
+    error: ProxyError,
     form: Form,
-) -> After {
-    let answer = build(&mut exchange, error, form);
-    deliver(client, exchange, &answer, form).await
+) -> Answering<'_> {
+    let answer = build(&mut exchange, &error, form);
+    Box::pin(deliver(client, exchange, answer, form))
 }
 
 /// An answer of our own that is no failure: the page at `/`, a `TRACE` that ends here. `fields` are whole lines.
-pub(super) async fn content(
-    client: &mut Client,
+pub(super) fn content<'a>(
+    client: &'a mut Client,
     mut exchange: Box<Exchange>,
     content_type: &str,
     content: &[u8],
     fields: &str,
     form: Form,
-) -> After {
+) -> Answering<'a> {
     let lines = format!("content-type: {content_type}\r\n{fields}");
     exchange.respond(StatusCode::OK);
     let answer = write(&exchange, StatusCode::OK, &lines, content, form);
     exchange.complete();
-    deliver(client, exchange, &answer, form).await
+    Box::pin(deliver(client, exchange, answer, form))
 }
 
 /// An answer as the bytes of a whole message, for a client whose request was none.
@@ -70,8 +74,8 @@ pub(super) fn message(mut exchange: Box<Exchange>, error: &ProxyError) -> Bytes 
     build(&mut exchange, error, Form { close: true, ..Form::default() }).into()
 }
 
-async fn deliver(client: &mut Client, exchange: Box<Exchange>, answer: &[u8], form: Form) -> After {
-    let sent = client.send(answer).await;
+async fn deliver(client: &mut Client, exchange: Box<Exchange>, answer: Vec<u8>, form: Form) -> After {
+    let sent = client.send(&answer).await;
     drop(exchange);
     match sent {
         Ok(()) if form.has_body => After::Linger,

@@ -19,7 +19,7 @@ use super::{
     live::{Kept, Live},
     local,
     login::Login,
-    respond::{self, Form},
+    respond::{self, Answering, Form},
     socks,
     tunnel::{self, Tongue},
 };
@@ -147,70 +147,25 @@ impl Service for Proxy {
         };
         exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
-        let closing = Form { close: true, ..form };
-        let target = match client.inside() {
-            None => Ok(head.target.clone()),
-            Some(inside) => interception::target(head, inside),
-        };
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => return respond::failure(client, exchange, &error, form).await,
-        };
-        let is_ours = matches!(target, RequestTarget::Origin(_));
-        // Whom it names, and where its path is to be found there.
-        let (origin, host, scheme, path_and_query) = match target {
-            RequestTarget::Authority(origin) => {
-                exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
-                return match decide(&live, client, head, &origin, None, &mut exchange).await {
-                    // Boxed, for a plain request need not carry the room that dialling takes.
-                    Ok(permit) => {
-                        Box::pin(tunnel::open(
-                            client,
-                            &live,
-                            Some(head),
-                            &origin,
-                            &permit,
-                            exchange,
-                            Tongue::Http(closing),
-                        ))
-                        .await
-                    }
-                    Err(error) => respond::failure(client, exchange, &error, closing).await,
-                };
+        let resource = match wanted(&live, client, head, &mut exchange) {
+            Ok(Wanted::Resource(resource)) => resource,
+            // Boxed, for a plain request need not carry the room that dialling takes.
+            Ok(Wanted::Tunnel(origin)) => {
+                return Box::pin(connect(&live, head, client, &origin, exchange, form)).await;
             }
-            RequestTarget::Origin(path) => match behind(&live, client, head, &path) {
-                Some((origin, host)) => {
-                    exchange.targets(Some(Scheme::Http.as_str()), Some(Arc::clone(&origin)), path.clone());
-                    (origin, host, Scheme::Http, path)
-                }
-                None => {
-                    exchange.targets(None, None, path.clone());
-                    return match admit(&live, client) {
-                        Ok(()) => local::answer(client, exchange, &head.method, &path, form).await,
-                        Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
-                    };
-                }
-            },
-            RequestTarget::Asterisk => {
-                exchange.targets(None, None, Bytes::from_static(b"*"));
-                return match admit(&live, client) {
-                    Ok(()) => local::options(client, exchange, form).await,
-                    Err(refusal) => respond::failure(client, exchange, &refusal.into(), closing).await,
-                };
+            Ok(Wanted::Ours(path)) => {
+                return ours(&live, head, client, path.as_deref(), exchange, form).await;
             }
-            RequestTarget::Absolute { scheme, authority, path_and_query } => {
-                exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path_and_query.clone());
-                (Arc::clone(&authority), authority, scheme, path_and_query)
-            }
+            Err(error) => return respond::failure(client, exchange, error, form).await,
         };
-        let path = Some(&*path_and_query);
-        let permit = match decide(&live, client, head, &origin, path, &mut exchange).await {
+        let path = Some(&*resource.path);
+        let permit = match decide(&live, client, head, &resource.origin, path, &mut exchange).await {
             Ok(permit) => permit,
-            Err(error) => return respond::failure(client, exchange, &error, form).await,
+            Err(error) => return respond::failure(client, exchange, error, form).await,
         };
-        if is_ours && !matches!(permit.route.via, Via::Origin(_)) {
+        if resource.is_ours && !matches!(permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
-            return local::answer(client, exchange, &head.method, &path_and_query, form).await;
+            return local::answer(client, exchange, &head.method, &resource.path, form).await;
         }
         let max_forwards = match trace::take_hop(&head.method, head.fields()) {
             Ok(Hops::On(left)) => left,
@@ -220,13 +175,20 @@ impl Service for Proxy {
             Ok(Hops::Here) => return local::options(client, exchange, form).await,
             Err(error) => {
                 let error = ProxyError::bad_request(error.to_string());
-                return respond::failure(client, exchange, &error, form).await;
+                return respond::failure(client, exchange, error, form).await;
             }
         };
-        let path = target::origin_form(&head.method, path_and_query);
-        let errand =
-            Errand { pool: &self.pool, live: &live, head, origin: host, scheme, path, max_forwards, permit };
-        forward::forward(errand, client, exchange, form).await
+        let errand = Errand {
+            pool: &self.pool,
+            live: &live,
+            head,
+            origin: resource.host,
+            scheme: resource.scheme,
+            path: target::origin_form(&head.method, resource.path),
+            max_forwards,
+            permit,
+        };
+        forward::forward(&errand, client, exchange, form).await
     }
 
     async fn serve_socks(&self, client: &mut Client, started: Instant) -> After {
@@ -244,6 +206,103 @@ impl Service for Proxy {
         } else {
             answer
         }
+    }
+}
+
+/// What is asked for.
+enum Wanted {
+    /// What an origin has.
+    Resource(Resource),
+    /// A tunnel to this one.
+    Tunnel(Arc<Authority>),
+    /// Something of the proxy itself: at this path, or what it can do.
+    Ours(Option<Bytes>),
+}
+
+/// What an origin has.
+struct Resource {
+    /// By which its way is found.
+    origin: Arc<Authority>,
+    /// As origins are told.
+    host: Arc<Authority>,
+    scheme: Scheme,
+    path: Bytes,
+    /// The request is addressed to the proxy, behind which somebody may have it.
+    is_ours: bool,
+}
+
+/// What the request is for. It stands in the `exchange` then.
+fn wanted(
+    live: &Live,
+    client: &mut Client,
+    head: &RequestHead,
+    exchange: &mut Exchange,
+) -> Result<Wanted, ProxyError> {
+    let target = match client.inside() {
+        None => head.target.clone(),
+        Some(inside) => interception::target(head, inside)?,
+    };
+    Ok(match target {
+        RequestTarget::Absolute { scheme, authority, path_and_query: path } => {
+            exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&authority)), path.clone());
+            let (origin, host) = (Arc::clone(&authority), authority);
+            Wanted::Resource(Resource { origin, host, scheme, path, is_ours: false })
+        }
+        RequestTarget::Authority(origin) => {
+            exchange.targets(None, Some(Arc::clone(&origin)), Bytes::new());
+            Wanted::Tunnel(origin)
+        }
+        RequestTarget::Origin(path) => match behind(live, client, head, &path) {
+            Some((origin, host)) => {
+                let scheme = Scheme::Http;
+                exchange.targets(Some(scheme.as_str()), Some(Arc::clone(&origin)), path.clone());
+                Wanted::Resource(Resource { origin, host, scheme, path, is_ours: true })
+            }
+            None => {
+                exchange.targets(None, None, path.clone());
+                Wanted::Ours(Some(path))
+            }
+        },
+        RequestTarget::Asterisk => {
+            exchange.targets(None, None, Bytes::from_static(b"*"));
+            Wanted::Ours(None)
+        }
+    })
+}
+
+/// Opens a tunnel to `origin`, if that may be.
+async fn connect(
+    live: &Arc<Live>,
+    head: &RequestHead,
+    client: &mut Client,
+    origin: &Arc<Authority>,
+    mut exchange: Box<Exchange>,
+    form: Form,
+) -> After {
+    let form = Form { close: true, ..form };
+    match decide(live, client, head, origin, None, &mut exchange).await {
+        Ok(permit) => {
+            tunnel::open(client, live, Some(head), origin, &permit, exchange, Tongue::Http(form)).await
+        }
+        Err(error) => respond::failure(client, exchange, error, form).await,
+    }
+}
+
+/// Answers for the proxy itself.
+fn ours<'a>(
+    live: &Live,
+    head: &RequestHead,
+    client: &'a mut Client,
+    path: Option<&[u8]>,
+    exchange: Box<Exchange>,
+    form: Form,
+) -> Answering<'a> {
+    if let Err(refusal) = admit(live, client) {
+        return respond::failure(client, exchange, refusal.into(), Form { close: true, ..form });
+    }
+    match path {
+        Some(path) => local::answer(client, exchange, &head.method, path, form),
+        None => local::options(client, exchange, form),
     }
 }
 
@@ -305,7 +364,7 @@ async fn decide(
         // Who is not served is not asked for a password either.
         admit(live, client)?;
         let values = head.values(Name::ProxyAuthorization);
-        identify(login, live, values, client.peer().ip(), exchange).await?;
+        Box::pin(identify(login, live, values, client.peer().ip(), exchange)).await?;
     }
     weigh(live, client, &head.method, authority, path, exchange).await
 }
@@ -336,9 +395,9 @@ pub(super) async fn weigh(
     let permit = live
         .policy
         .decide(&facts)
-        .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_ref()))?;
+        .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_deref()))?;
     if let Some(limiter) = &live.limiter {
-        match limiter.admit(&facts).await {
+        match Box::pin(limiter.admit(&facts)).await {
             Ok(grant) => exchange.granted(grant),
             Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),
             Err(limited) => return Err(ProxyError::limited(limited)),

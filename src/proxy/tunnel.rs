@@ -139,7 +139,7 @@ impl Tongue {
         error: ProxyError,
     ) -> After {
         match self {
-            Self::Http(form) => respond::failure(client, exchange, &error, form).await,
+            Self::Http(form) => respond::failure(client, exchange, error, form).await,
             Self::Socks => socks::refuse(client, exchange, error).await,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -104,8 +104,11 @@ const SOCKS_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) -> Option<Tunnel> {
     let mut client = Client::new(arrived, Arc::clone(&shared.client), shared.drain.clone());
     let mut spare_until = Some(Instant::now() + FIRST_REQUEST_GRACE);
+    // One for all requests: what waits for it stands in a list that all connections share.
+    let drain = client.drain();
+    let mut drain_started = pin!(drain.started());
     let end = loop {
-        let head = match next(&mut client, spare_until.take()).await {
+        let head = match next(&mut client, drain_started.as_mut(), spare_until.take()).await {
             Next::Head(head) => head,
             Next::Socks(started) => {
                 // Boxed, as below.
@@ -195,15 +198,17 @@ async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
 }
 
 /// What the client sends next. A silent client is closed when the server drains, but not before `spare_until`.
-async fn next(client: &mut Client, spare_until: Option<Instant>) -> Next {
-    let drain = client.drain();
-    let mut drain_started = pin!(drain.started());
-    let mut is_draining = false;
+async fn next(
+    client: &mut Client,
+    mut drain_started: Pin<&mut impl Future<Output = ()>>,
+    spare_until: Option<Instant>,
+) -> Next {
     poll_fn(|cx| {
         if let Poll::Ready(next) = client.poll_next(cx) {
             return Poll::Ready(next);
         }
-        is_draining = is_draining || drain_started.as_mut().poll(cx).is_ready();
+        // It is not asked again once it has come.
+        let is_draining = client.is_draining() || drain_started.as_mut().poll(cx).is_ready();
         if !client.is_silent() {
             return Poll::Pending;
         }

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::net::authority::Host;
+
 /// What is written of one request or tunnel. Borrowed from whoever knows it.
 #[derive(Clone, Copy)]
 pub struct AccessRecord<'a> {
     /// When its first byte came.
     pub at: SystemTime,
     /// The id that our answers name too.
-    pub id: &'a dyn fmt::Display,
+    pub id: &'a [u8],
     /// The worker's index; none in a process that runs alone.
     pub worker: Option<usize>,
     /// The client.
@@ -24,7 +26,7 @@ pub struct AccessRecord<'a> {
     /// `http`, `https`; none for a tunnel.
     pub scheme: Option<&'static str>,
     /// The host that was asked for.
-    pub host: Option<&'a dyn fmt::Display>,
+    pub host: Option<&'a Host>,
     /// The port that was asked for.
     pub port: Option<u16>,
     /// Path and query as received; for what never became a request, its first line.

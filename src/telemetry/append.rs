@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::escape::{self, Escape};
+use crate::net::authority::Host;
 
 /// All numbers of two digits.
 const PAIRS: [[u8; 2]; 100] = {
@@ -23,7 +24,30 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// A number.
-pub(super) fn decimal(line: &mut Vec<u8>, mut value: u64) {
+pub(super) fn decimal(line: &mut Vec<u8>, value: u64) {
+    // Most have few digits, and so many are written at once.
+    match value {
+        0..10 => line.push(b'0' + value as u8),
+        10..100 => line.extend_from_slice(&PAIRS[value as usize]),
+        100..1000 => line.extend_from_slice(&three_digits(value)),
+        _ => any_decimal(line, value),
+    }
+}
+
+/// A number, divided by a thousand.
+pub(super) fn thousandths(line: &mut Vec<u8>, value: u64) {
+    decimal(line, value / 1000);
+    let [hundreds, tens, ones] = three_digits(value % 1000);
+    line.extend_from_slice(&[b'.', hundreds, tens, ones]);
+}
+
+/// One below 1,000, with zeros in front.
+fn three_digits(value: u64) -> [u8; 3] {
+    let [tens, ones] = PAIRS[(value % 100) as usize];
+    [b'0' + (value / 100) as u8, tens, ones]
+}
+
+fn any_decimal(line: &mut Vec<u8>, mut value: u64) {
     let mut places = [0; 20];
     let mut at = places.len();
     while value >= 10 {
@@ -75,6 +99,17 @@ pub(super) fn ip(line: &mut Vec<u8>, address: &IpAddr) {
     }
 }
 
+/// A host as its `Display` has it.
+pub(super) fn host<E: Escape>(line: &mut Vec<u8>, host: &Host) {
+    /// Names have no more than 255 bytes.
+    const ROOM: usize = 256;
+    match host {
+        Host::Name(name) => drop(escape::text::<E>(line, name.as_bytes(), ROOM)),
+        Host::V4(address) => ip(line, &IpAddr::V4(*address)),
+        Host::V6(_) => display::<E>(line, host, ROOM),
+    }
+}
+
 /// What a type has to say of itself, in at most `room` bytes.
 pub(super) fn display<E: Escape>(line: &mut Vec<u8>, value: &dyn fmt::Display, room: usize) {
     struct Appender<'a, E> {
@@ -109,9 +144,8 @@ pub(super) fn rfc3339(line: &mut Vec<u8>, at: SystemTime) {
         LAST.set((second, written));
     }
     line.extend_from_slice(&written);
-    line.push(b'.');
-    digits(line, u64::from(since.subsec_millis()), 3);
-    line.push(b'Z');
+    let [hundreds, tens, ones] = three_digits(u64::from(since.subsec_millis()));
+    line.extend_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
 }
 
 /// `10/Oct/2000:13:55:36 +0000`, as the formats of Apache have it.

@@ -46,7 +46,7 @@ pub enum Kind {
     TlsHttp1,
 }
 
-/// A connection to an origin that is open and not in use by anybody else.
+/// A connection to an origin that is open and not in use by anybody else. It lives in a box, for it goes from hand to hand.
 #[derive(Debug)]
 pub struct Connection {
     /// Taken when HTTP has ended on it.
@@ -89,7 +89,7 @@ enum Standing {
 impl Connection {
     /// A connection that was just dialled. It is counted in `seat` as long as it lives.
     #[must_use]
-    pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Self {
+    pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Box<Self> {
         let kind = if dialled.stream.is_tls() { Kind::Tls } else { Kind::Clear };
         Self::with(dialled.stream, dialled.peer, kind, origin, Standing::Own(Place::in_use(seat)))
     }
@@ -100,7 +100,7 @@ impl Connection {
         origin: Arc<Authority>,
         way: u64,
         is_kept: bool,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let (carriage, open, was_used) = session.open(is_kept)?;
         let (stream, standing) = (Stream::Carried(Box::new(carriage)), Standing::Shared(open));
         let mut connection = Self::with(stream, session.peer(), Kind::Tls, origin, standing);
@@ -114,8 +114,8 @@ impl Connection {
         kind: Kind,
         origin: Arc<Authority>,
         standing: Standing,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             kind,
             is_for_one: false,
             verified_by: None,
@@ -132,26 +132,26 @@ impl Connection {
             is_in_midst: true,
             idle_since: Instant::now(),
             keep_alive: None,
-        }
+        })
     }
 
     /// One that leads to or through a server of a group, and is kept apart from all that do not.
     #[must_use]
-    pub(super) fn by_way_of(mut self, way: u64) -> Self {
+    pub(super) fn by_way_of(mut self: Box<Self>, way: u64) -> Box<Self> {
         self.way = way;
         self
     }
 
     /// It is for one request: no pool keeps it.
     #[must_use]
-    pub(super) fn used_once(mut self) -> Self {
+    pub(super) fn used_once(mut self: Box<Self>) -> Box<Self> {
         self.is_for_one = true;
         self
     }
 
     /// Nothing but HTTP/1.1 was offered on it: it is for requests that need that.
     #[must_use]
-    pub fn of_http1(mut self) -> Self {
+    pub fn of_http1(mut self: Box<Self>) -> Box<Self> {
         if self.kind == Kind::Tls {
             self.kind = Kind::TlsHttp1;
         }
@@ -160,7 +160,7 @@ impl Connection {
 
     /// It is with TLS, and `connector` has verified whose it is.
     #[must_use]
-    pub fn verified_by(mut self, connector: Connector) -> Self {
+    pub fn verified_by(mut self: Box<Self>, connector: Connector) -> Box<Self> {
         self.verified_by = Some(connector);
         self
     }

@@ -156,13 +156,15 @@ impl Turn {
         origin: &Arc<Authority>,
         purpose: Purpose,
         kind: Kind,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         if self.group().announces_clients() {
             return None;
         }
         let backend = self.backend();
         let way = (backend.way(purpose), kind);
-        pool.take(backend.key(origin, purpose), way, |peer| self.group().reach.check(peer).is_ok())
+        pool.take(backend.key(origin, purpose), way, Instant::now().into(), |peer| {
+            self.group().reach.check(peer).is_ok()
+        })
     }
 
     /// What to do for one that may speak HTTP/2, when none was kept.
@@ -175,7 +177,7 @@ impl Turn {
 
     /// A connection that was made, for requests in HTTP/1.1.
     #[must_use]
-    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>, kind: Kind) -> Connection {
+    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>, kind: Kind) -> Box<Connection> {
         let (backend, is_tls) = (self.backend(), dialled.stream.is_tls());
         let key = Arc::clone(backend.key(errand.origin, errand.purpose));
         let connection =

@@ -48,7 +48,11 @@ pub struct Pool {
 #[derive(Debug)]
 struct Idle {
     /// By [`Kind`].
-    origins: [HashMap<Arc<Authority>, Vec<Connection>>; 3],
+    #[expect(
+        clippy::vec_box,
+        reason = "each is made, used and kept in its box: it is moved with every request"
+    )]
+    origins: [HashMap<Arc<Authority>, Vec<Box<Connection>>>; 3],
     total: usize,
 }
 
@@ -77,15 +81,16 @@ impl Pool {
         &self,
         origin: &Authority,
         (way, kind): (u64, Kind),
+        now: Instant,
         may_reach: impl Fn(SocketAddr) -> bool,
-    ) -> Option<Connection> {
-        let idle = self.take_idle(origin, (way, kind), &may_reach);
+    ) -> Option<Box<Connection>> {
+        let idle = self.take_idle(origin, (way, kind), now, &may_reach);
         if idle.is_some() || kind == Kind::Clear {
             return idle;
         }
         match kind {
             // What was agreed on where there was a choice does as well.
-            Kind::TlsHttp1 => self.take_idle(origin, (way, Kind::Tls), &may_reach),
+            Kind::TlsHttp1 => self.take_idle(origin, (way, Kind::Tls), now, &may_reach),
             _ => self.sessions.take(origin, (way, self.limits().max_idle_per_host > 0), &may_reach),
         }
     }
@@ -104,14 +109,14 @@ impl Pool {
         &self,
         origin: &Authority,
         (way, kind): (u64, Kind),
+        now: Instant,
         may_reach: impl Fn(SocketAddr) -> bool,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let limits = self.limits();
         let mut idle = self.idle();
         let kept = idle.origins[kind as usize].get_mut(origin)?;
         let mut found = None;
         let mut removed = 0;
-        let now = Instant::now();
         let mut at = kept.len();
         while at > 0 && found.is_none() {
             at -= 1;
@@ -132,7 +137,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is complete, if it can be used again and there is room.
-    pub fn put(&self, mut connection: Connection) {
+    pub fn put(&self, mut connection: Box<Connection>) {
         let limits = self.limits();
         if limits.max_idle_per_host == 0
             || !connection.is_reusable()

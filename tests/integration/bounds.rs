@@ -244,7 +244,7 @@ fn c71_origin_that_answers_and_takes_nothing_ends(mode: Mode) {
         pause(Duration::from_secs(30));
         Ok(())
     });
-    let files = process::open_files(worker);
+    let sockets = process::open_sockets(worker);
     for count in 1..=5 {
         let mut client = proxy.client();
         client.send(origin.request("POST", "/", &["Content-Length: 100000000"]));
@@ -256,7 +256,7 @@ fn c71_origin_that_answers_and_takes_nothing_ends(mode: Mode) {
         drop(client);
         sending.join().unwrap();
     }
-    eventually("all connections are closed", || (process::open_files(worker) <= files).then_some(()));
+    eventually("all connections are closed", || (process::open_sockets(worker) <= sockets).then_some(()));
     expect_flat((worker, before));
 }
 

@@ -28,15 +28,20 @@ impl RequestId {
             id
         })
     }
-}
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// As it is written.
+    pub fn text(self) -> [u8; 16] {
         let mut text = [0; 16];
         let (base, count) = text.split_at_mut(10);
         write_base32(base, self.base);
         write_base32(count, u64::from(self.count));
-        f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+        text
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).expect("the alphabet is ASCII"))
     }
 }
 

@@ -10,7 +10,6 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    Errand,
     sending::{Attending, Sending},
     with_head,
 };
@@ -18,13 +17,12 @@ use crate::{
     message::{
         body::{Body, Coding, TrailerRules},
         framing::Framing,
-        hop_by_hop::Upgrade,
         onward::{self, ResponseCoding, ResponseOnward},
     },
     proxy::{
         date,
         exchange::Exchange,
-        flow::{Flow, FlowError, Waiting},
+        flow::{Flow, FlowError, LITTLE, Waiting},
         respond::{self, Form},
         tunnel,
     },
@@ -35,17 +33,16 @@ use crate::{
 
 /// A response whose head is here, and the connection that it comes on.
 pub(super) struct Answered<'a> {
-    pub(super) attending: Attending<'a>,
-    pub(super) connection: Connection,
+    pub(super) attending: Box<Attending<'a>>,
+    pub(super) connection: Box<Connection>,
     /// Where the head ends in the inbox of the connection.
     pub(super) head_end: usize,
-    /// What the request asked to be upgraded to.
-    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// What the head of a response says of the rest.
 struct Plan {
-    response: Flow,
+    /// Boxed, for it goes from hand to hand.
+    response: Box<Flow>,
     closes: bool,
     /// It changes the protocol: to this.
     switches: bool,
@@ -53,36 +50,32 @@ struct Plan {
 
 impl Answered<'_> {
     /// Sends the response to the client.
-    pub(super) async fn deliver(
-        mut self,
-        errand: &Errand<'_>,
-        client: &mut Client,
-        mut exchange: Box<Exchange>,
-    ) -> After {
-        let plan = match self.plan(client.is_draining(), &mut exchange) {
+    pub(super) async fn deliver(mut self, client: &mut Client, mut exchange: Box<Exchange>) -> After {
+        let errand = self.attending.errand;
+        let mut plan = match self.plan(client.is_draining(), &mut exchange) {
             Ok(plan) => plan,
             Err(error) => {
                 let form = Form { close: true, ..Form::wanted(errand.head, client.is_draining()) };
-                return respond::failure(client, exchange, &error.into(), form).await;
+                return respond::failure(client, exchange, error.into(), form).await;
             }
         };
-        let Plan { mut response, closes, switches } = plan;
-        if !switches
+        let after = if plan.closes { After::Close } else { After::KeepAlive };
+        if !plan.switches
             && matches!(self.attending.state, Sending::Sent(_))
-            && let Some(whole) = response.take_whole(self.connection.parts().0)
+            && let Some(whole) = plan.response.take_whole(self.connection.parts().0)
         {
             // The next request to this origin may come as soon as the client has its answer.
-            self.keep(errand);
-            exchange.sent(response.content());
+            exchange.sent(plan.response.content());
+            self.keep();
             if client.send(&whole).await.is_err() {
                 return After::Broken;
             }
             exchange.complete();
-            return if closes { After::Close } else { After::KeepAlive };
+            return after;
         }
-        let delivered = poll_fn(|cx| self.poll(cx, client, &mut response, &mut exchange)).await;
+        let delivered = poll_fn(|cx| self.poll(cx, client, &mut plan.response, &mut exchange)).await;
         match delivered {
-            Ok(()) if switches => {
+            Ok(()) if plan.switches => {
                 let (origin, early) = self.connection.into_parts();
                 return tunnel::join(errand.live, &errand.permit, exchange, origin, early);
             }
@@ -93,15 +86,14 @@ impl Answered<'_> {
         if !matches!(self.attending.state, Sending::Sent(_)) {
             return After::Linger;
         }
-        self.keep(errand);
-        if closes { After::Close } else { After::KeepAlive }
+        self.keep();
+        after
     }
 
     /// The exchange is complete: another one may have the connection.
-    fn keep(self, errand: &Errand<'_>) {
-        let mut connection = self.connection;
-        connection.finish();
-        errand.pool.put(connection);
+    fn keep(mut self) {
+        self.connection.finish();
+        self.attending.errand.pool.put(self.connection);
     }
 
     /// Reads the head, and writes the client's.
@@ -109,8 +101,10 @@ impl Answered<'_> {
         let errand = self.attending.errand;
         let (live, head_end) = (errand.live, self.head_end);
         let is_sent = matches!(self.attending.state, Sending::Sent(_));
-        let mut out = Vec::with_capacity(head_end + 128);
-        let upgrade = self.upgrade.take();
+        let unread = self.connection.parts().0.unread().len();
+        // With what is sent together with it.
+        let mut out = Vec::with_capacity(unread.min(head_end + LITTLE) + 128);
+        let upgrade = self.attending.upgrade.take();
         let mut keep = None;
         let plan = with_head(&self.connection.parts().0.unread()[..head_end], errand, |head| {
             let mut head = head?;
@@ -122,7 +116,7 @@ impl Answered<'_> {
                 exchange.respond(head.status);
                 let nothing = Body::of_request(Framing::None, TrailerRules::default());
                 return Ok(Plan {
-                    response: Flow::new(out, nothing, u64::MAX),
+                    response: Box::new(Flow::new(out, nothing, u64::MAX)),
                     closes: false,
                     switches: true,
                 });
@@ -137,12 +131,12 @@ impl Answered<'_> {
             keep = Some((head.keeps_connection(), head.keep_alive()));
             let coding = if body == ResponseCoding::Chunked { Coding::Chunked } else { Coding::Plain };
             let rules = TrailerRules {
-                wanted: errand.accepts_trailers(),
+                wanted: self.attending.accepts_trailers,
                 nominated: mem::take(&mut head.hop_by_hop.nominated),
                 keep_case: live.keep_case,
             };
             let body = Body::of_response(head.framing.body, coding, rules);
-            let response = Flow::new(out, body, u64::MAX).paced(exchange.pace());
+            let response = Box::new(Flow::new(out, body, u64::MAX).paced(exchange.pace()));
             Ok(Plan { response, closes, switches: false })
         });
         let plan = plan?;

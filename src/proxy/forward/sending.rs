@@ -12,7 +12,7 @@ use tokio::{io::AsyncWrite as _, time::Instant};
 
 use super::{Errand, with_head};
 use crate::{
-    message::onward,
+    message::{hop_by_hop::Upgrade, onward},
     proxy::{
         error::{BodyFault, ProxyError},
         exchange::Exchange,
@@ -29,10 +29,23 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 /// Interim responses to one request. An origin that sends more does not mean well.
 const MAX_INTERIM: usize = 32;
 
+/// A request as the next hop gets it.
+pub(super) struct Prepared {
+    pub(super) request: Flow,
+    /// What it asks to be upgraded to.
+    pub(super) upgrade: Option<Upgrade>,
+    /// Whether the client takes trailers.
+    pub(super) accepts_trailers: bool,
+}
+
 /// A request on its way, and what has come of it.
 pub(super) struct Attending<'a> {
     pub(super) errand: &'a Errand<'a>,
     pub(super) request: Flow,
+    /// What it asks to be upgraded to.
+    pub(super) upgrade: Option<Upgrade>,
+    /// Whether the client takes trailers.
+    pub(super) accepts_trailers: bool,
     pub(super) state: Sending,
     started: Instant,
     /// How long an answer was waited for before it was sent once more.
@@ -63,17 +76,21 @@ pub(super) enum Failed {
 }
 
 impl<'a> Attending<'a> {
-    pub(super) fn new(errand: &'a Errand<'a>, request: Flow) -> Self {
-        Self {
+    /// It lives in a box, for it goes from hand to hand.
+    pub(super) fn new(errand: &'a Errand<'a>, prepared: Prepared, started: Instant) -> Box<Self> {
+        let Prepared { request, upgrade, accepts_trailers } = prepared;
+        Box::new(Self {
             errand,
             request,
+            upgrade,
+            accepts_trailers,
             state: Sending::Going,
-            started: Instant::now(),
+            started,
             waited: Duration::ZERO,
             interim: Vec::new(),
             interim_at: 0,
             interim_count: 0,
-        }
+        })
     }
 
     /// Sends what is left of interim responses: only then may anything else be said.
@@ -100,15 +117,16 @@ impl<'a> Attending<'a> {
         }
     }
 
-    /// Sends it once more, from the beginning.
+    /// Sends it from the beginning, as of now.
     pub(super) fn restart(&mut self) {
         self.request.restart();
         self.state = Sending::Going;
         self.started = Instant::now();
     }
 
-    /// Sends `request` in its place, to another server. No content of it was taken.
-    pub(super) fn begin_again(&mut self, mut request: Flow) {
+    /// Sends it as it is `prepared` for another server. No content of it was taken.
+    pub(super) fn begin_again(&mut self, prepared: Prepared) {
+        let Prepared { mut request, .. } = prepared;
         if let Sending::Sent(at) | Sending::Deaf(at) = self.state {
             self.waited += at.elapsed();
         }

@@ -23,7 +23,7 @@ pub(super) async fn connect(
     errand: &Errand<'_>,
     deadline: Instant,
     exchange: &mut Exchange,
-) -> Result<Connection, ProxyError> {
+) -> Result<Box<Connection>, ProxyError> {
     let (live, permit) = (errand.live, &errand.permit);
     let late = || ProxyError::from(&DialError::Timeout);
     let dialling = loop {

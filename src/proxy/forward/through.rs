@@ -6,6 +6,8 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{
     Errand,
     answered::Answered,
@@ -14,7 +16,7 @@ use super::{
     shared,
 };
 use crate::{
-    message::{hop_by_hop::Upgrade, target::Scheme},
+    message::target::Scheme,
     net::tls::Protocol,
     proxy::{
         error::ProxyError,
@@ -24,9 +26,6 @@ use crate::{
     server::Client,
     upstream::{Approach, Connection, Group, Kind, Turn, parent::Purpose, retry},
 };
-
-/// The request, and what it asks to be upgraded to. None before there was a server to write it for.
-type Prepared<'a> = Option<(Attending<'a>, Option<Upgrade>)>;
 
 /// Sends the request through `group`.
 pub(super) async fn send<'a>(
@@ -38,16 +37,17 @@ pub(super) async fn send<'a>(
     let seat = exchange.seat().clone();
     let connect = errand.permit.route.timeouts.connect;
     let mut through = Through::new(group, errand.live, &errand.origin, client, connect, &seat);
-    let mut prepared = None;
+    // None before there is a server to write it for.
+    let mut attending = None;
     loop {
         let mut turn = through.next_turn()?;
-        match give(errand, &turn, &mut through, &mut prepared, client, exchange).await {
+        match give(errand, &turn, &mut through, &mut attending, client, exchange).await {
             Ok((connection, head_end)) => {
                 exchange.answered();
                 turn.answered();
                 exchange.given_to(turn);
-                let (attending, upgrade) = prepared.expect("what was answered was prepared");
-                return Ok(Answered { attending, connection, head_end, upgrade });
+                let attending = attending.expect("what was answered was attended to");
+                return Ok(Answered { attending, connection, head_end });
             }
             Err(failure) => through.failed(turn, failure, exchange)?,
         }
@@ -59,28 +59,27 @@ async fn give<'a>(
     errand: &'a Errand<'a>,
     turn: &Turn,
     through: &mut Through<'_>,
-    prepared: &mut Prepared<'a>,
+    attending: &mut Option<Box<Attending<'a>>>,
     client: &mut Client,
     exchange: &mut Exchange,
-) -> Result<(Connection, usize), Failure> {
+) -> Result<(Box<Connection>, usize), Failure> {
     let purpose = turn.purpose(errand.scheme == Scheme::Https);
-    let (request, upgrade) = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
+    let prepared = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
         .map_err(Failure::of_the_client)?;
     let kind = match turn.kind(purpose) {
-        Kind::Tls if shared::needs_http1(errand, upgrade.as_ref()) => Kind::TlsHttp1,
+        Kind::Tls if shared::needs_http1(errand, prepared.upgrade.as_ref()) => Kind::TlsHttp1,
         kind => kind,
     };
     let mut connection = match turn.take(errand.pool, &errand.origin, purpose, kind) {
         Some(connection) => connection,
         None => connect(errand, turn, (purpose, kind), through, exchange).await?,
     };
-    let request = request.paced(exchange.pace());
-    let (attending, _) = match prepared {
+    let attending = match attending {
         Some(before) => {
-            before.0.begin_again(request);
+            before.begin_again(prepared);
             before
         }
-        None => prepared.insert((Attending::new(errand, request), upgrade)),
+        None => attending.insert(Attending::new(errand, prepared, Instant::now())),
     };
     let mut repeated = false;
     loop {
@@ -115,7 +114,7 @@ async fn connect(
     (purpose, kind): (Purpose, Kind),
     through: &mut Through<'_>,
     exchange: &mut Exchange,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let live = errand.live;
     if kind != Kind::Tls || !live.connector.offers(Protocol::Http2) {
         let reached = through.connect(turn, (purpose, false), b"", exchange).await?;

@@ -15,9 +15,6 @@ pub const MAX_LINE: usize = 4096;
 /// What is shown of a path at most, in bytes as they are written.
 pub(super) const PATH: usize = 2048;
 
-/// The longest name of a host, and two brackets.
-pub(super) const HOST: usize = 256;
-
 /// Names of users.
 pub(super) const USER: usize = 256;
 
@@ -69,7 +66,7 @@ pub(super) fn url<E: Escape>(line: &mut Vec<u8>, record: &AccessRecord<'_>) {
         line.extend_from_slice(b"://");
     }
     if let Some(host) = record.host {
-        append::display::<E>(line, host, HOST);
+        append::host::<E>(line, host);
         let usual = match record.scheme {
             Some("http") => Some(80),
             Some("https") => Some(443),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{
     super::{
         access_record::AccessRecord,
-        append::{address, decimal, digits, display, rfc3339},
+        append::{address, decimal, host, rfc3339, thousandths},
         escape::{self, Json},
     },
-    format::{self, HOST, USER, WORD},
+    format::{self, USER, WORD},
 };
 
 /// Appends `record` and a line feed to `line`.
@@ -17,7 +17,7 @@ pub(super) fn append(record: &AccessRecord<'_>, line: &mut Vec<u8>) {
     line.extend_from_slice(b"{\"ts\":\"");
     rfc3339(line, record.at);
     line.extend_from_slice(b"\",\"id\":\"");
-    display::<Json>(line, record.id, WORD);
+    escape::text::<Json>(line, record.id, WORD);
     line.push(b'"');
     number(line, b",\"worker\":", record.worker.map(|worker| worker as u64));
     line.extend_from_slice(b",\"client\":\"");
@@ -26,7 +26,7 @@ pub(super) fn append(record: &AccessRecord<'_>, line: &mut Vec<u8>) {
     text(line, b",\"user\":", record.user, USER);
     text(line, b",\"method\":", record.method, WORD);
     own(line, b",\"scheme\":", record.scheme);
-    string(line, b",\"host\":", record.host, |line, host| display::<Json>(line, host, HOST));
+    string(line, b",\"host\":", record.host, host::<Json>);
     number(line, b",\"port\":", record.port.map(u64::from));
     let path = Some(()).filter(|()| !record.path.is_empty());
     string(line, b",\"path\":", path, |line, ()| format::path::<Json>(line, record));
@@ -89,7 +89,5 @@ fn milliseconds(line: &mut Vec<u8>, key: &[u8], value: Option<Duration>) {
         return;
     };
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-    decimal(line, micros / 1000);
-    line.push(b'.');
-    digits(line, micros % 1000, 3);
+    thousandths(line, micros);
 }

@@ -192,11 +192,8 @@ impl Session {
 
     /// Forgets streams whose end has come.
     pub(super) fn tidy(&self, cx: &mut Context<'_>) {
-        self.state().left.retain_mut(|(body, _)| match body.poll_data(cx) {
-            Poll::Pending => true,
-            // More than there should be, or the end.
-            Poll::Ready(_) => false,
-        });
+        // Anything is the end, or more than there should be.
+        self.state().left.retain_mut(|(body, _)| body.poll_data(cx).is_pending());
     }
 
     /// Whether it has no streams.

@@ -73,7 +73,7 @@ struct Known {
 #[derive(Debug)]
 pub enum Approach {
     /// There is a connection.
-    Open(Connection),
+    Open(Box<Connection>),
     /// Connect.
     Dial(Dialling),
     /// Look again when this is ready.
@@ -98,7 +98,7 @@ impl Sessions {
         origin: &Authority,
         (way, is_kept): (u64, bool),
         may_reach: impl Fn(SocketAddr) -> bool,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let origins = self.origins();
         let (origin, known) = origins.get_key_value(origin)?;
         known.iter().find(|known| known.way == way)?.open(origin, is_kept, may_reach)
@@ -223,7 +223,7 @@ impl Known {
         origin: &Arc<Authority>,
         is_kept: bool,
         may_reach: impl Fn(SocketAddr) -> bool,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         let mut reachable =
             self.sessions.iter().filter(|session| session.is_offered() && may_reach(session.peer()));
         reachable.find_map(|session| Connection::shared(session, Arc::clone(origin), self.way, is_kept))
@@ -258,7 +258,7 @@ impl Dialling {
         connector: &Connector,
         limits: HeadLimits,
         seat: &Seat,
-    ) -> Result<Connection, UpstreamError> {
+    ) -> Result<Box<Connection>, UpstreamError> {
         if dialled.stream.agreed() == Protocol::Http1 {
             if self.offers_http2 {
                 self.with_known(|known| {

@@ -1,21 +1,29 @@
 //! Lines of every form: what they say, and that they are lines whatever a client sends.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    net::Ipv6Addr,
+    sync::LazyLock,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::*;
+use crate::net::authority::Host;
+
+static HOST: LazyLock<Host> = LazyLock::new(|| Host::Name("a.test".into()));
+const ADDRESS: Host = Host::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
 const FORMATS: [Format; 4] = [Format::Json, Format::Common, Format::Combined, Format::Squid];
 
 fn record(path: &[u8]) -> AccessRecord<'_> {
     AccessRecord {
         at: UNIX_EPOCH + Duration::from_millis(1_709_210_096_007),
-        id: &"0abc",
+        id: b"0abc",
         worker: Some(3),
         client: "127.0.0.1:5000".parse().unwrap(),
         user: None,
         method: Some("GET"),
         scheme: Some("http"),
-        host: Some(&"a.test"),
+        host: Some(&HOST),
         port: Some(80),
         path,
         keep_query: false,
@@ -43,7 +51,7 @@ fn tunnel() -> AccessRecord<'static> {
         user: Some("ann lee"),
         method: Some("CONNECT"),
         scheme: None,
-        host: Some(&"[2001:db8::1]"),
+        host: Some(&ADDRESS),
         port: Some(443),
         upstream: Some("192.0.2.1:443".parse().unwrap()),
         duration: Duration::from_millis(1_234_567),
@@ -186,15 +194,16 @@ fn any_bytes_make_a_line_of_every_form() {
     for path in &paths {
         for keep_query in [true, false] {
             let told = String::from_utf8_lossy(path);
+            let host = Host::Name((&*told).into());
             // Everything that somebody else chooses at once, and at its longest.
             let worst = AccessRecord {
-                id: &told,
+                id: told.as_bytes(),
                 worker: Some(usize::MAX),
                 client: "[fe80:1111:2222:3333:4444:5555:6666:7777%4294967295]:65535".parse().unwrap(),
                 user: Some(&told),
                 method: Some(&told),
                 scheme: Some("http"),
-                host: Some(&told),
+                host: Some(&host),
                 keep_query,
                 proto: "HTTP/1.1",
                 error: Some("http_response_header_section_size"),
