@@ -114,7 +114,7 @@ async fn through(
     let mut through = Through::new(group, live, origin, client, connect, &seat);
     loop {
         let mut turn = through.next_turn()?;
-        match through.connect(&turn, Purpose::Tunnel, &lines, exchange).await {
+        match through.connect(&turn, (Purpose::Tunnel, false), &lines, exchange).await {
             Ok(Reached { dialled, early }) => {
                 exchange.reached_server(dialled.peer, false);
                 turn.answered();

@@ -104,12 +104,14 @@ impl<'a> Attending<'a> {
         }
     }
 
-    /// What is known of it, now that it has failed on `connection`.
-    pub(super) fn attempt(&self, connection: &Connection) -> Attempt<'_> {
+    /// What is known of it, now that it has failed on `connection` in this way.
+    pub(super) fn attempt(&self, connection: &Connection, failure: &UpstreamError) -> Attempt<'_> {
         Attempt {
             method: &self.errand.head.method,
-            reused: connection.is_reused(),
+            // Who resets a stream is there.
+            reused: connection.is_reused() && !matches!(failure, UpstreamError::Reset),
             unsent: !self.request.has_begun(),
+            unprocessed: matches!(failure, UpstreamError::Unprocessed),
             response_begun: connection.has_answered(),
             body_whole: !self.request.took_content(),
         }
