@@ -21,6 +21,7 @@ use super::{
     ahead::Ahead,
     inbox::ROOM,
     relay::{Conduit, PIECE},
+    tls::Protocol,
 };
 
 /// A stream of bytes to a peer.
@@ -94,6 +95,15 @@ impl Stream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What was agreed on to be spoken inside TLS. On anything else it is HTTP/1.1.
+    #[must_use]
+    pub fn agreed(&self) -> Protocol {
+        match self {
+            Self::Tls(tls) => Protocol::agreed(tls.get_ref().1.alpn_protocol()),
+            Self::Tcp(_) | Self::Carried(_) => Protocol::Http1,
+        }
     }
 
     /// Says that it ends, as far as that takes no waiting, where the end of the connection alone does not say so.
