@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Real clients through the proxy, in all three modes: curl, Python (urllib, requests, httpx), Node, git, WebSocket,
-# server-sent events. Prints a table; exit 0 when nothing failed. What cannot be had here is skipped, with the reason.
+# server-sent events; and by TLS and HTTP/2 to the proxy: libcurl of today (pycurl), hyper-h2, Node, Chromium, h2spec.
+# Prints a table; exit 0 when nothing failed. What cannot be had here is skipped, with the reason.
 #
 # Builds the release binary when there is none (PROXY_BINARY names another). Clients that are not installed are
-# fetched with pip and npm into a temporary folder.
+# fetched with pip and npm into a temporary folder; Chromium (CHROMIUM) and h2spec (H2SPEC) have to be there.
+# MODES and CHECKS name some of them instead of all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +21,9 @@ if [ ! -x "$binary" ]; then
     cargo build --release
 fi
 clients=$PWD/scripts/clients
-modes=(single_threaded multi_threaded multi_process)
-checks=(curl.sh urllib.py requests.py httpx.py fetch.mjs git.sh websocket.py events.py)
+read -ra modes <<<"${MODES:-single_threaded multi_threaded multi_process}"
+read -ra checks <<<"${CHECKS:-curl.sh urllib.py requests.py httpx.py fetch.mjs git.sh websocket.py events.py \
+libcurl.py h2.py http2.mjs chromium.mjs h2spec.sh}"
 
 work=$(mktemp -d)
 proxy=""
@@ -53,7 +56,7 @@ echo "== clients"
 python=python3
 if python3 -m venv "$work/venv" >"$work/pip.log" 2>&1; then
     python=$work/venv/bin/python
-    for package in requests httpx websockets; do
+    for package in requests 'httpx[http2]' websockets h2 pycurl; do
         "$python" -m pip install -q --disable-pip-version-check "$package" >>"$work/pip.log" 2>&1 \
             || echo "$package could not be installed: $(tail -n 1 "$work/pip.log")"
     done
@@ -62,13 +65,19 @@ else
 fi
 mkdir "$work/node"
 if command -v npm >/dev/null; then
-    (cd "$work/node" && npm install --silent --no-audit --no-fund undici@6 >"$work/npm.log" 2>&1) \
-        || echo "undici could not be installed: $(tail -n 1 "$work/npm.log")"
+    (cd "$work/node" && npm install --silent --no-audit --no-fund undici@6 playwright-core >"$work/npm.log" 2>&1) \
+        || echo "undici and playwright-core could not be installed: $(tail -n 1 "$work/npm.log")"
 fi
 
 echo "== origins"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
-    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/openssl.log"
+new_key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2)
+{
+    openssl req -x509 "${new_key[@]}" -subj /CN=authority -keyout "$work/ca-key.pem" -out "$work/ca.pem"
+    openssl req "${new_key[@]}" -subj /CN=localhost -keyout "$work/key.pem" -out "$work/request.pem"
+    printf '%s\n' basicConstraints=critical,CA:FALSE subjectAltName=DNS:localhost,IP:127.0.0.1 >"$work/extensions"
+    openssl x509 -req -in "$work/request.pem" -CA "$work/ca.pem" -CAkey "$work/ca-key.pem" -CAcreateserial -days 2 \
+        -extfile "$work/extensions" -out "$work/cert.pem"
+} 2>"$work/openssl.log"
 mkdir "$work/repositories"
 head -c 3000000 /dev/urandom >"$work/repositories/large"
 if command -v git >/dev/null; then
@@ -98,13 +107,21 @@ listen_addr: "127.0.0.1:0"
 runtime:
   mode: "$mode"
   process_count: 4
+tls:
+  listen_addr: "127.0.0.1:0"
+  cert_path: "$work/cert.pem"
+  key_path: "$work/key.pem"
+upstream:
+  tls:
+    ca_path: "$work/ca.pem"
 admin:
   listen_addr: null
 YAML
     (cd "$work/$mode" && exec "$binary" 2>"$work/$mode.log") &
     proxy=$!
     await "the proxy did not become ready" grep -q " ready .*pid=$proxy\b" "$work/$mode.log"
-    address=$(sed -n 's/.* listening .*addr=\([^ ]*\).*/\1/p' "$work/$mode.log" | head -n 1)
+    address=$(sed -n 's/.* listening .*addr=\([^ ]*\) tls=false.*/\1/p' "$work/$mode.log" | head -n 1)
+    encrypted=$(sed -n 's/.* listening .*addr=[^ ]*:\([0-9]*\) tls=true.*/\1/p' "$work/$mode.log" | head -n 1)
     for check in "${checks[@]}"; do
         case $check in
             *.py) command=("$python" "$clients/check_$check") ;;
@@ -117,7 +134,8 @@ YAML
             echo "${command[0]} is not installed" >"$work/out.log"
         else
             env -u http_proxy -u https_proxy -u no_proxy -u HTTP_PROXY -u HTTPS_PROXY -u NO_PROXY -u ALL_PROXY \
-                VIA="http://$address" CA="$work/cert.pem" NODE_FOLDER="$work/node" REPOSITORIES="$work/repositories" \
+                VIA="http://$address" VIA_TLS="https://localhost:$encrypted" CA="$work/ca.pem" \
+                ACCESS_LOG="$work/$mode/logs/access.log" NODE_FOLDER="$work/node" REPOSITORIES="$work/repositories" \
                 ORIGINS="http://127.0.0.1:$http_port https://localhost:$https_port" \
                 timeout 120 "${command[@]}" >"$work/out.log" 2>&1 || status=$?
         fi

@@ -44,6 +44,7 @@ macro_rules! targets {
 
 targets! {
     authority "../fuzz/fuzz_targets/authority.rs"
+    certificate "../fuzz/fuzz_targets/certificate.rs"
     chunked_framing "../fuzz/fuzz_targets/chunked_framing.rs"
     configuration "../fuzz/fuzz_targets/configuration.rs"
     #[cfg(unix)]
@@ -54,6 +55,7 @@ targets! {
     #[cfg(target_os = "linux")]
     forwarded_request "../fuzz/fuzz_targets/forwarded_request.rs"
     http2_heads "../fuzz/fuzz_targets/http2_heads.rs"
+    http2_request "../fuzz/fuzz_targets/http2_request.rs"
     proxy_protocol "../fuzz/fuzz_targets/proxy_protocol.rs"
     request_head "../fuzz/fuzz_targets/request_head.rs"
     request_target "../fuzz/fuzz_targets/request_target.rs"

@@ -15,16 +15,18 @@ pub fn run(bytes: &[u8]) {
             for end in 0..header.length {
                 assert_eq!(parse(&bytes[..end]), Ok(None), "{end}");
             }
-            let Some(client) = header.client else { return };
+            let (Some(client), Some(destination)) = (header.client, header.destination) else { return };
             for version in [Version::V1, Version::V2] {
                 let mut written = Vec::new();
-                write(version, client, client, &mut written);
+                write(version, client, destination, &mut written);
                 let read = parse(&written).unwrap().unwrap();
-                let (seen, meant) = (read.client.unwrap(), client);
-                assert_eq!(
-                    (seen.ip().to_canonical(), seen.port()),
-                    (meant.ip().to_canonical(), meant.port())
-                );
+                for (seen, meant) in [(read.client, client), (read.destination, destination)] {
+                    let seen = seen.unwrap();
+                    assert_eq!(
+                        (seen.ip().to_canonical(), seen.port()),
+                        (meant.ip().to_canonical(), meant.port())
+                    );
+                }
                 assert_eq!(read.length, written.len());
             }
         }

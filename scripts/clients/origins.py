@@ -33,7 +33,7 @@ class Origin(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        if self.path == "/hello":
+        if self.path.partition("?")[0] == "/hello":
             self.answer(b"hello\n", "text/plain")
         elif self.path == "/events":
             self.events()
@@ -148,11 +148,19 @@ class Origin(http.server.BaseHTTPRequestHandler):
                 kind, message = opcode, b""
             message += data
             if head[0] & 0x80:
-                self.wfile.write(bytes([0x80 | kind, 127]) + len(message).to_bytes(8, "big") + message)
+                self.wfile.write(bytes([0x80 | kind]) + length(message) + message)
                 self.wfile.flush()
 
     def log_message(self, *_):
         pass
+
+
+def length(message):
+    """In the fewest bytes: browsers take no other."""
+    size = len(message)
+    if size < 126:
+        return bytes([size])
+    return b"\x7e" + size.to_bytes(2, "big") if size < 1 << 16 else b"\x7f" + size.to_bytes(8, "big")
 
 
 def unmask(data, mask):
@@ -163,6 +171,8 @@ def unmask(data, mask):
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    # A hundred tunnels at once are no flood.
+    request_queue_size = 256
 
     def handle_error(self, *_):
         """A client that leaves early is no news."""
@@ -175,6 +185,9 @@ class TlsServer(Server):
         # The handshake is on the connection's thread, so that a slow one holds up nobody.
         with self.context.wrap_socket(request, server_side=True) as secure:
             self.RequestHandlerClass(secure, client_address, self)
+            # Without it what was sent would look as if it was cut.
+            secure.settimeout(5)
+            secure.unwrap()
 
 
 plain = Server(("127.0.0.1", 0), Origin)

@@ -21,6 +21,8 @@ pub const LENGTH_MAX: usize = v2::FIXED + v2::DECLARED_MAX;
 pub struct Header {
     /// Whose connection it is; none = that of whom it comes from.
     pub client: Option<SocketAddr>,
+    /// What that one has connected to.
+    pub destination: Option<SocketAddr>,
     /// So many bytes it takes.
     pub length: usize,
 }

@@ -361,7 +361,8 @@ impl Exchange {
     }
 
     /// What came was no request: its first line is what can be logged.
-    pub(super) fn garbled(&mut self, raw: &Bytes) {
+    pub(super) fn garbled(&mut self, raw: &Bytes, proto: &'static str) {
+        self.proto = proto;
         let line = raw.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(raw.len());
         self.path = raw.slice(..line.min(MAX_GARBLED));
         self.is_garbled = true;

@@ -153,8 +153,7 @@ async fn send<'a>(
     loop {
         exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
         let attended = poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await;
-        // Whatever is said next, what was begun is finished first; a client that is gone is found out then.
-        let _ = attending.finish_interim(client).await;
+        attending.finish_interim(client).await;
         let failure = match attended {
             Ok(end) => {
                 exchange.answered();

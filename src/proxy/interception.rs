@@ -105,7 +105,7 @@ impl Interception {
             identity: &self.issuer.issue(host, SystemTime::now())?,
             client_authorities: None,
             oldest: self.oldest,
-            protocols: &[Protocol::Http1],
+            protocols: &[Protocol::Http2, Protocol::Http1],
             tickets: None,
         })?;
         if made.len() >= KEPT && !made.contains_key(host) {

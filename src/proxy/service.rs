@@ -140,12 +140,7 @@ impl Service for Proxy {
     async fn serve(&self, head: &RequestHead, client: &mut Client) -> After {
         let live = self.live.load_full();
         let mut exchange = self.begin(&live, client.peer(), head.started);
-        let proto = match head.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        };
-        exchange.requested(head.method.clone(), proto, TraceParent::of(head.fields()));
+        exchange.requested(head.method.clone(), protocol(head.version), TraceParent::of(head.fields()));
         let form = Form::wanted(head, client.is_draining());
         let resource = match wanted(&live, client, head, &mut exchange) {
             Ok(Wanted::Resource(resource)) => resource,
@@ -163,12 +158,22 @@ impl Service for Proxy {
             Ok(permit) => permit,
             Err(error) => return respond::failure(client, exchange, error, form).await,
         };
-        if resource.is_ours && !matches!(permit.route.via, Via::Origin(_)) {
+        let mut errand = Errand {
+            pool: &self.pool,
+            live: &live,
+            head,
+            origin: resource.host,
+            scheme: resource.scheme,
+            path: resource.path,
+            max_forwards: None,
+            permit,
+        };
+        if resource.is_ours && !matches!(errand.permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
-            return local::answer(client, exchange, &head.method, &resource.path, form).await;
+            return local::answer(client, exchange, &head.method, &errand.path, form).await;
         }
-        let max_forwards = match trace::take_hop(&head.method, head.fields()) {
-            Ok(Hops::On(left)) => left,
+        match trace::take_hop(&head.method, head.fields()) {
+            Ok(Hops::On(left)) => errand.max_forwards = left,
             Ok(Hops::Here) if head.method == Method::TRACE => {
                 return local::trace(client, exchange, &head.raw, form).await;
             }
@@ -177,17 +182,8 @@ impl Service for Proxy {
                 let error = ProxyError::bad_request(error.to_string());
                 return respond::failure(client, exchange, error, form).await;
             }
-        };
-        let errand = Errand {
-            pool: &self.pool,
-            live: &live,
-            head,
-            origin: resource.host,
-            scheme: resource.scheme,
-            path: target::origin_form(&head.method, resource.path),
-            max_forwards,
-            permit,
-        };
+        }
+        errand.path = target::origin_form(&head.method, errand.path);
         forward::forward(&errand, client, exchange, form).await
     }
 
@@ -197,15 +193,24 @@ impl Service for Proxy {
         socks::serve(client, &live, exchange, started).await
     }
 
-    fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes {
-        let mut exchange = self.begin(&self.live.load(), client.peer(), refused.started);
-        exchange.garbled(&refused.raw);
+    fn refuse(&self, client: SocketAddr, refused: &RefusedHead) -> Bytes {
+        let mut exchange = self.begin(&self.live.load(), client, refused.started);
+        exchange.garbled(&refused.raw, protocol(refused.version));
         let answer = respond::message(exchange, &ProxyError::from(&refused.fault));
         if matches!(&refused.fault, Fault::Head(error) if !error.speaks_http()) {
             Bytes::new()
         } else {
             answer
         }
+    }
+}
+
+/// How a version is logged.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 
@@ -397,6 +402,7 @@ pub(super) async fn weigh(
         .decide(&facts)
         .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_deref()))?;
     if let Some(limiter) = &live.limiter {
+        // Boxed, as it may have to ask elsewhere, and most have no limits.
         match Box::pin(limiter.admit(&facts)).await {
             Ok(grant) => exchange.granted(grant),
             Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),

@@ -73,8 +73,9 @@ impl<'a> Through<'a> {
     ) -> Self {
         let choice = group.choose(Trait { client: client.peer().ip(), host: &origin.host }, seat);
         // Our own address is not free to find out.
-        let ends =
-            group.announces_clients().then(|| Ends { client: client.peer(), destination: client.local() });
+        let ends = group
+            .announces_clients()
+            .then(|| Ends { client: client.peer(), destination: client.destination() });
         Self { group, live, origin, seat, choice, ends, left: connect, failure: None }
     }
 

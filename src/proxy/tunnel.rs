@@ -149,7 +149,8 @@ impl Tongue {
             let bound = origin.and_then(|origin| origin.local_addr().ok());
             return reply(Reply::Succeeded, bound);
         };
-        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let mut head = Vec::with_capacity(128);
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         if let Some(via) = live.name.via() {
             for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
                 head.extend_from_slice(part);

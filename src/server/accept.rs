@@ -88,7 +88,7 @@ fn take<S: Service>(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared<S>>
     };
     prepare(&stream, shared);
     let guard = shared.drain.guard();
-    let peer = Peer { address: peer, is_brought: false };
+    let peer = Peer { address: peer, is_brought: false, destination: None };
     tokio::spawn(contain(serve(stream, peer, Arc::clone(shared), ticket, guard)));
 }
 
@@ -106,11 +106,11 @@ fn take_brought<S: Service>(stream: TcpStream, balancer: SocketAddr, shared: &Ar
         let patience = shared.client.client_header;
         // Boxed: what is served has no need of its room.
         let naming = Box::pin(shared.balancers.client(&stream, balancer, patience, &shared.drain));
-        let Some(address) = naming.await else { return };
-        if let Err(crowd) = shared.service.name(&mut ticket, address) {
-            return turn_away(&stream, crowd, address, &shared);
+        let Some(peer) = naming.await else { return };
+        if let Err(crowd) = shared.service.name(&mut ticket, peer.address) {
+            return turn_away(&stream, crowd, peer.address, &shared);
         }
-        serve(stream, Peer { address, is_brought: true }, shared, ticket, guard).await;
+        serve(stream, peer, shared, ticket, guard).await;
     }));
 }
 

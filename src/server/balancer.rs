@@ -15,10 +15,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{connection::FIRST_REQUEST_GRACE, drain::Drain};
+use super::{client::Peer, connection::FIRST_REQUEST_GRACE, drain::Drain};
 use crate::net::{
     filter::{NetList, NetPattern},
-    proxy_protocol::{self, HeaderError},
+    proxy_protocol::{self, Header, HeaderError},
 };
 
 /// Who brings the connections of others.
@@ -67,7 +67,7 @@ impl Balancers {
         balancer: SocketAddr,
         patience: Duration,
         drain: &Drain,
-    ) -> Option<SocketAddr> {
+    ) -> Option<Peer> {
         let reading = timeout(patience, read(stream));
         let draining = async {
             drain.started().await;
@@ -79,7 +79,11 @@ impl Balancers {
             () = draining => return None,
         };
         match read {
-            Ok(Some(said)) => Some(said.unwrap_or(balancer)),
+            Ok(Some(header)) => Some(Peer {
+                address: header.client.unwrap_or(balancer),
+                is_brought: true,
+                destination: header.destination,
+            }),
             // It has only looked whether somebody is here.
             Ok(None) => None,
             Err(why) => {
@@ -98,8 +102,8 @@ impl Balancers {
     }
 }
 
-/// The outer none: the connection was closed without a byte. The inner none: the header names nobody.
-async fn read(stream: &TcpStream) -> Result<Option<Option<SocketAddr>>, Unnamed> {
+/// None: the connection was closed without a byte.
+async fn read(stream: &TcpStream) -> Result<Option<Header>, Unnamed> {
     let mut bytes = Vec::new();
     loop {
         let seen = bytes.len();
@@ -114,7 +118,7 @@ async fn read(stream: &TcpStream) -> Result<Option<Option<SocketAddr>>, Unnamed>
         let used = header.map_or(count, |header| header.length - seen);
         take(stream, &mut peeked[..used]).await.map_err(|_| Unnamed::Incomplete)?;
         if let Some(header) = header {
-            return Ok(Some(header.client));
+            return Ok(Some(header));
         }
     }
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use tokio::{
     io::AsyncWrite,
     time::{Instant, Sleep},
@@ -65,6 +66,8 @@ pub struct RefusedHead {
     pub raw: Bytes,
     /// When the first of them was there.
     pub started: Instant,
+    /// In which version of HTTP they have come.
+    pub version: Version,
 }
 
 /// What a connection brings next.
@@ -87,6 +90,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// A balancer has brought it, and says so: the address is no proof of where the client is.
     pub is_brought: bool,
+    /// What it has connected to, as the balancer says.
+    pub destination: Option<SocketAddr>,
 }
 
 /// The client's end of a connection.
@@ -163,6 +168,11 @@ impl Client {
             // Only a socket that is no more has no name.
             self.stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
         })
+    }
+
+    /// What the client has connected to: our end, or what the balancer says that has brought it.
+    pub fn destination(&mut self) -> SocketAddr {
+        self.peer.destination.unwrap_or_else(|| self.local())
     }
 
     /// Whether the server takes no further requests: the one that is being answered is the last of its connection.
@@ -331,14 +341,19 @@ impl Client {
         self.silent_since = None;
         match head::check_request_head(&raw, self.options.head) {
             Ok(facts) => Next::Head(Box::new(RequestHead::new(&raw, facts, started))),
-            Err(error) => Next::Refused(RefusedHead { fault: Fault::Head(error), raw, started }),
+            Err(error) => Next::Refused(RefusedHead {
+                fault: Fault::Head(error),
+                raw,
+                started,
+                version: Version::HTTP_11,
+            }),
         }
     }
 
     /// What is in the inbox will not become a head.
     fn refuse(&mut self, fault: Fault) -> Next {
         let started = self.head_started.take().unwrap_or_else(Instant::now);
-        Next::Refused(RefusedHead { fault, raw: self.inbox.take(), started })
+        Next::Refused(RefusedHead { fault, raw: self.inbox.take(), started, version: Version::HTTP_11 })
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     client::{Client, ClientOptions, Next, Peer, RefusedHead},
     drain::Drain,
     handshake::TlsOptions,
-    linger,
+    http2, linger,
     service::{After, ClientIo, Inside, Service, Tunnel},
 };
 use crate::net::{
@@ -145,7 +145,9 @@ pub(super) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) 
 pub(super) fn enter<S: Service>(inside: Inside, client: Client, shared: Arc<Shared<S>>) -> Tunnel {
     Box::pin(async move {
         let Some(arrived) = shake_hands(inside, client, &shared).await else { return };
-        if let Some(tunnel) = serve(arrived, shared).await {
+        if arrived.protocol == Protocol::Http2 {
+            http2::serve(arrived, shared).await;
+        } else if let Some(tunnel) = serve(arrived, shared).await {
             tunnel.await;
         }
     })
@@ -174,11 +176,11 @@ async fn shake_hands<S: Service>(inside: Inside, client: Client, shared: &Shared
 }
 
 /// Does what is left to be done on a connection that carries no further request.
-async fn finish<S: Service>(end: End, mut client: Client, shared: &Shared<S>) {
+async fn finish<S: Service>(end: End, client: Client, shared: &Shared<S>) {
     let patience = shared.client.client_header;
     match end {
         End::Refused(refused) => {
-            let answer = shared.service.refuse(&mut client, &refused);
+            let answer = shared.service.refuse(client.peer(), &refused);
             let (mut stream, _) = client.into_parts();
             if let Ok(Ok(())) = timeout(patience, stream.write_all(&answer)).await {
                 linger::close(stream, patience).await;

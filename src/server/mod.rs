@@ -14,7 +14,7 @@ mod contained;
 pub mod drain;
 mod handshake;
 mod head;
-mod http2;
+pub mod http2;
 mod linger;
 mod service;
 

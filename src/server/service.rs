@@ -125,9 +125,9 @@ pub trait Service: Send + Sync + 'static {
         started: Instant,
     ) -> impl Future<Output = After> + Send + 'a;
 
-    /// Answers what never became a request: a complete message, after which the connection is closed. Nothing for a
+    /// Answers what never became a request of `client`: a complete message, after which the connection is closed. Nothing for a
     /// peer that does not speak HTTP.
-    fn refuse(&self, client: &mut Client, refused: &RefusedHead) -> Bytes;
+    fn refuse(&self, client: SocketAddr, refused: &RefusedHead) -> Bytes;
 }
 
 impl fmt::Debug for Inside {

@@ -29,9 +29,9 @@ use super::{
 };
 use crate::config::settings::LoggingSettings;
 
-/// What libraries say is of interest only when something is wrong, unless it is asked for. hickory warns of what any
-/// client can make happen: a name that does not resolve.
-const LIBRARIES: &str = "hickory_proto=error,hickory_resolver=error,hickory_net=error,hyper=warn,hyper_util=warn,mio=warn,tokio=warn";
+/// What libraries say is of interest only when something is wrong, unless it is asked for. hickory and h2 warn of what any
+/// client can make happen: a name that does not resolve, a frame that nobody has asked for.
+const LIBRARIES: &str = "h2=error,hickory_proto=error,hickory_resolver=error,hickory_net=error,hyper=warn,hyper_util=warn,mio=warn,tokio=warn";
 
 /// Why the log cannot be written as configured.
 #[derive(Debug, Error)]

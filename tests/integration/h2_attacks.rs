@@ -77,14 +77,10 @@ fn endure(proxy: &H2Proxy, origin: &Origin, attack: impl FnOnce(Frames) -> Optio
     });
 }
 
-/// Writes `bytes` as often as the proxy takes them, at most so often.
-fn flood(client: &mut Frames, bytes: &[u8], times: usize) {
+/// Writes `bytes` as often as the proxy takes them, at most so often. Whether it has taken all of them.
+fn flood(client: &mut Frames, bytes: &[u8], times: usize) -> bool {
     client.set_patience(Duration::from_secs(2));
-    for _ in 0..times {
-        if client.write(bytes).is_err() {
-            return;
-        }
-    }
+    (0..times).all(|_| client.write(bytes).is_ok())
 }
 
 /// The code of the GOAWAY that is to come.
@@ -147,10 +143,11 @@ fn rapid_reset_of_streams_that_were_taken(mode: Mode) {
 fn settings_flood(mode: Mode) {
     let origin = Origin::ok();
     let proxy = warm(Config::new(mode), &origin);
-    // Each wants to be acknowledged, and nobody reads that.
+    // Each wants to be acknowledged, and nobody reads that: what was kept of it would be more than `FLAT`.
     let settings = frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(1000);
     endure(&proxy, &origin, move |mut client| {
-        flood(&mut client, &settings, 200);
+        client.read_little();
+        assert!(!flood(&mut client, &settings, 4000), "who reads no answers is read from without end");
         Some(client)
     });
 }
@@ -160,9 +157,17 @@ fn ping_flood(mode: Mode) {
     let proxy = warm(Config::new(mode), &origin);
     let pings = frame(6, 0, 0, &[7; 8]).repeat(1000);
     endure(&proxy, &origin, move |mut client| {
-        flood(&mut client, &pings, 200);
+        client.read_little();
+        assert!(!flood(&mut client, &pings, 4000), "who reads no answers is read from without end");
         Some(client)
     });
+    // Answers to what was never asked are nothing to write into the log.
+    let pongs = frame(6, 1, 0, &[7; 8]).repeat(1000);
+    endure(&proxy, &origin, move |mut client| {
+        flood(&mut client, &pongs, 20);
+        Some(client)
+    });
+    assert!(proxy.proxy.log_lines("PING").is_empty(), "{}", proxy.proxy.log());
 }
 
 fn continuation_flood(mode: Mode) {

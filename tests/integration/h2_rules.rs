@@ -9,6 +9,7 @@ use crate::support::{Config, H2Proxy, Mode, Origin, h2_client::Frames, in_every_
 in_every_mode! {
     c73_connect_is_host_and_port_and_nothing_else,
     c75_malformed_requests_are_reset,
+    what_is_refused_without_a_head_is_told_of,
     bodies_that_are_not_as_long_as_they_say_are_reset,
     what_is_wrong_in_any_version_is_answered,
     what_is_for_the_proxy_is_answered_by_it,
@@ -105,6 +106,34 @@ fn c75_malformed_requests_are_reset(mode: Mode) {
         assert!(matches!(frame.kind, RESET | 7) && frame.code() != 0, "{field:?}: {frame:?}");
     }
     assert_eq!(origin.connections(), 1, "nothing was forwarded");
+}
+
+fn what_is_refused_without_a_head_is_told_of(mode: Mode) {
+    let (proxy, origin) = (H2Proxy::start(Config::new(mode)), Origin::ok());
+    let authority = origin.authority();
+    let good = [(":method", "GET"), (":scheme", "http"), (":authority", &*authority), (":path", "/")];
+    let bad = [&good[..], &[("connection", "close")]].concat();
+    let mut client = greeted(&proxy);
+    for (stream, fields) in [(1, &bad[..]), (3, &good), (5, &bad), (7, &bad)] {
+        client.request(stream, fields);
+        let first = client.until(|frame| frame.stream == stream);
+        assert_eq!(first.kind == RESET, fields.len() > 4, "{first:?}");
+    }
+    drop(client);
+    // One line for all of them, when the connection has ended.
+    let line = proxy.proxy.access_line(|line| line["path"] == "3 streams that were not taken");
+    assert_eq!(
+        (&line["proto"], &line["status"], &line["error"], &line["close"]),
+        (&"HTTP/2.0".into(), &400.into(), &"http_request_error".into(), &"client".into()),
+        "{line}"
+    );
+    assert_eq!(proxy.proxy.access_lines_at_least(2).len(), 2);
+    // Nothing is told of a connection on which everything was as it should be.
+    let client = proxy.client();
+    assert_eq!(client.ask(Request::get(origin.url("/last")).body(()).unwrap()).status(), 200);
+    drop(client);
+    proxy.proxy.access_line(|line| line["path"] == "/last");
+    assert_eq!(proxy.proxy.access_lines_at_least(3).len(), 3);
 }
 
 fn bodies_that_are_not_as_long_as_they_say_are_reset(mode: Mode) {

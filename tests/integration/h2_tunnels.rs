@@ -8,8 +8,8 @@ use http::{Request, Version};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Config, End, H2Proxy, Mode, Origin, PATIENCE,
-    h2_client::{ask, expect_end, read, send_all, take},
+    BlackHole, Config, End, H2Proxy, Mode, Origin, PATIENCE,
+    h2_client::{Frames, ask, block, expect_end, read, send_all, take},
     in_every_mode,
 };
 
@@ -23,9 +23,13 @@ in_every_mode! {
     c77_a_websocket_is_upgraded,
     c77_what_is_no_websocket_is_no_tunnel,
     c78_a_drain_loses_no_stream_that_was_accepted,
+    c78_a_stream_that_was_on_its_way_is_answered,
     an_idle_connection_ends_with_the_drain,
+    the_drain_does_not_wait_for_idle_clients_to_close,
+    the_drain_does_not_wait_for_idle_clients_to_answer,
     a_response_that_is_cut_is_reset,
     a_request_that_is_reset_is_given_up,
+    a_connection_that_is_being_made_is_given_up,
 }
 
 fn start(mode: Mode) -> H2Proxy {
@@ -277,7 +281,8 @@ fn waiting_origin() -> (Origin, mpsc::Sender<()>) {
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::start(move |conn| {
         conn.read_request()?;
-        let _ = wait.lock().unwrap().recv_timeout(PATIENCE);
+        // However long the machine takes to get there: an answer before its time is another test.
+        let _ = wait.lock().unwrap().recv();
         conn.answer("late")?;
         conn.read_to_end().map(drop)
     });
@@ -324,6 +329,64 @@ fn an_idle_connection_ends_with_the_drain(mode: Mode) {
     assert_eq!(proxy.proxy.wait_exit(Duration::from_secs(8)).code(), Some(0), "{}", proxy.proxy.log());
 }
 
+/// A client that has asked once, and does nothing of itself.
+fn asked(proxy: &H2Proxy, origin: &Origin) -> Frames {
+    let mut client = proxy.frames();
+    client.greet();
+    request(&mut client, 1, origin);
+    assert_eq!(client.until(|frame| frame.stream == 1).kind, 1, "it is answered");
+    client
+}
+
+fn request(client: &mut Frames, stream: u32, origin: &Origin) {
+    let authority = origin.authority();
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", &*authority), (":path", "/")];
+    client.request(stream, &fields);
+}
+
+fn c78_a_stream_that_was_on_its_way_is_answered(mode: Mode) {
+    let (mut proxy, origin) = (start(mode), Origin::ok());
+    let mut client = asked(&proxy, &origin);
+    proxy.proxy.signal(Signal::SIGTERM);
+    client.until(|frame| frame.kind == 7);
+    let ping = client.until(|frame| frame.kind == 6 && frame.flags == 0);
+    // As if it had been sent before GOAWAY came.
+    request(&mut client, 3, &origin);
+    client.send(6, 1, 0, &ping.payload).unwrap();
+    let goaway = client.until(|frame| frame.kind == 7);
+    assert_eq!((&goaway.payload[..4], goaway.code()), (&3_u32.to_be_bytes()[..], 0));
+    assert_eq!(client.until(|frame| frame.stream == 3).kind, 1, "it is answered");
+    while client.next().is_some() {}
+    drop(client);
+    assert_eq!(proxy.proxy.wait_exit(PATIENCE).code(), Some(0), "{}", proxy.proxy.log());
+    assert_eq!(proxy.proxy.access_lines().len(), 2);
+}
+
+/// The exit of a process that only an idle client is connected to, which is to come before `timeouts.client_header`.
+#[track_caller]
+fn expect_exit(mut proxy: H2Proxy, client: Frames) {
+    assert_eq!(proxy.proxy.wait_exit(Duration::from_secs(8)).code(), Some(0), "{}", proxy.proxy.log());
+    drop(client);
+}
+
+fn the_drain_does_not_wait_for_idle_clients_to_close(mode: Mode) {
+    let (proxy, origin) = (start(mode), Origin::ok());
+    let mut client = asked(&proxy, &origin);
+    proxy.proxy.signal(Signal::SIGTERM);
+    let ping = client.until(|frame| frame.kind == 6 && frame.flags == 0);
+    client.send(6, 1, 0, &ping.payload).unwrap();
+    client.until(|frame| frame.kind == 7 && frame.payload[..4] == 1_u32.to_be_bytes());
+    expect_exit(proxy, client);
+}
+
+fn the_drain_does_not_wait_for_idle_clients_to_answer(mode: Mode) {
+    let (proxy, origin) = (start(mode), Origin::ok());
+    let mut client = asked(&proxy, &origin);
+    proxy.proxy.signal(Signal::SIGTERM);
+    client.until(|frame| frame.kind == 7);
+    expect_exit(proxy, client);
+}
+
 fn a_response_that_is_cut_is_reset(mode: Mode) {
     let proxy = start(mode);
     for head in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
@@ -350,5 +413,29 @@ fn a_request_that_is_reset_is_given_up(mode: Mode) {
             stream.send_reset(Reason::CANCEL);
         });
         assert_eq!(origin.end_of(index), End::Reset);
+    }
+}
+
+/// Who waits for an address that does not answer is told by nobody that his client is gone, unless he looks.
+fn a_connection_that_is_being_made_is_given_up(mode: Mode) {
+    let config =
+        Config::new(mode).set("access.connect_ports", Vec::<u16>::new()).set("timeouts.connect", "60s");
+    let (proxy, hole) = (H2Proxy::start(config), BlackHole::new());
+    let authority = hole.authority();
+    let mut client = proxy.frames();
+    client.greet();
+    let get = [(":method", "GET"), (":scheme", "http"), (":authority", &*authority), (":path", "/")];
+    let connect = [(":method", "CONNECT"), (":authority", &*authority)];
+    for (stream, fields) in [(1, &get[..]), (3, &connect)] {
+        // One of CONNECT goes on.
+        client.send(1, if stream == 1 { 5 } else { 4 }, stream, &block(fields)).unwrap();
+        // What comes behind it is answered when it was taken.
+        client.send(6, 0, 0, &[stream.to_le_bytes()[0]; 8]).unwrap();
+        client.until(|frame| {
+            frame.kind == 6 && frame.flags == 1 && frame.payload[0] == stream.to_le_bytes()[0]
+        });
+        client.send(3, 0, stream, &8_u32.to_be_bytes()).unwrap();
+        let line = proxy.proxy.access_line(|line| line["method"] == fields[0].1);
+        assert_eq!((&line["close"], line["status"].is_null()), (&"client".into(), true), "{line}");
     }
 }

@@ -62,7 +62,7 @@ fn what_is_inside_passes_as_requests(mode: Mode) {
     let proxy = intercepting(Config::new(mode).one_worker(), &authority).start();
     let name = origin.authority("localhost");
     let [one, other] = ["/a?b", "/c"].map(|path| format!("https://{name}{path}"));
-    assert_eq!(fetch(&proxy, &[&one, &other]), "okok");
+    assert_eq!(fetch(&proxy, &["--http1.1", &one, &other]), "okok");
     // One tunnel, and two requests in it.
     let lines = proxy.access_lines_at_least(3);
     let seen: Vec<_> = lines.iter().map(|line| (&line["method"], &line["scheme"], &line["status"])).collect();
@@ -79,6 +79,12 @@ fn what_is_inside_passes_as_requests(mode: Mode) {
     let heads = origin.heads();
     assert!(heads[0].starts_with("GET /a?b HTTP/1.1\r\nhost: localhost:"), "{heads:?}");
     assert!(heads[0].contains("via: 1.1 px"), "{heads:?}");
+    // Who speaks HTTP/2 may do so inside, too.
+    let url = format!("https://{name}/d");
+    assert_eq!(fetch(&proxy, &["--http2", "-w", " %{http_version}", &url]), "ok 2");
+    let line = proxy.access_line(|line| line["path"] == "/d");
+    assert_eq!((&line["proto"], &line["scheme"]), (&"HTTP/2.0".into(), &"https".into()), "{line}");
+    assert!(origin.heads().iter().any(|head| head.contains("via: 2 px")), "{:?}", origin.heads());
     // By SOCKS5 just as well.
     let ca = proxy.folder().path().join("ca.pem");
     let output = Command::new("curl")
@@ -109,9 +115,11 @@ fn an_origin_that_is_not_who_it_should_be_is_told_inside(mode: Mode) {
         (SecureOrigin::ok(&authority.server(&["other.test"])), "is for another name"),
     ] {
         let url = format!("https://{}/", origin.authority("localhost"));
-        let answer = fetch(&proxy, &["-i", &url]);
-        let head = answer.rsplit("HTTP/1.1 502").next().unwrap();
-        assert!(head.contains("error=tls_certificate_error") && head.contains(cause), "{answer}");
+        for (version, line) in [("--http1.1", "HTTP/1.1 502"), ("--http2", "HTTP/2 502")] {
+            let answer = fetch(&proxy, &["-i", version, &url]);
+            let head = answer.rsplit_once(line).expect(line).1;
+            assert!(head.contains("error=tls_certificate_error") && head.contains(cause), "{answer}");
+        }
         assert!(origin.heads().is_empty());
     }
 }
@@ -142,18 +150,20 @@ fn nothing_else_goes_through_the_tunnel() {
     let name = origin.authority("localhost");
     let url = format!("https://{name}/");
     for host in ["other.test", "localhost", "localhost:1"] {
-        let answer = fetch(&proxy, &["-i", "-H", &format!("Host: {host}"), &url]);
+        let answer = fetch(&proxy, &["--http1.1", "-i", "-H", &format!("Host: {host}"), &url]);
         assert!(answer.contains("HTTP/1.1 421 "), "{host}: {answer}");
+        let answer = fetch(&proxy, &["--http2", "-i", "-H", &format!("Host: {host}"), &url]);
+        assert!(answer.contains("HTTP/2 421 "), "{host}: {answer}");
     }
     let plain = format!("http://{name}/");
     for target in ["https://other.test/", &plain] {
-        let answer = fetch(&proxy, &["-i", "--request-target", target, &url]);
+        let answer = fetch(&proxy, &["--http1.1", "-i", "--request-target", target, &url]);
         assert!(answer.contains("HTTP/1.1 421 "), "{target}: {answer}");
     }
     for target in [format!("https://{name}/x"), "/y".into()] {
-        assert_eq!(fetch(&proxy, &["--request-target", &target, &url]), "ok");
+        assert_eq!(fetch(&proxy, &["--http1.1", "--request-target", &target, &url]), "ok");
     }
-    let answer = fetch(&proxy, &["-i", "-X", "CONNECT", "--request-target", &name, &url]);
+    let answer = fetch(&proxy, &["--http1.1", "-i", "-X", "CONNECT", "--request-target", &name, &url]);
     assert!(answer.contains("HTTP/1.1 400 "), "{answer}");
     assert_eq!(origin.heads().len(), 2);
     // What is no TLS is not tunnelled.

@@ -30,6 +30,7 @@ mod framing;
 mod groups;
 mod h2;
 mod h2_attacks;
+mod h2_conformance;
 mod h2_rules;
 mod h2_tunnels;
 mod h2_upstream;

@@ -20,9 +20,10 @@ fn expect(header: &[u8], client: Option<SocketAddr>) {
     for end in 0..header.len() {
         assert_eq!(parse(&header[..end]), Ok(None), "{end} bytes of {}", header.escape_ascii());
     }
-    let found = Header { client, length: header.len() };
     for behind in [&b""[..], b"GET ", b"\n", b"\r\n\r\n\0\r\nQUIT\n"] {
-        assert_eq!(parse(&[header, behind].concat()), Ok(Some(found)), "{}", header.escape_ascii());
+        let found = parse(&[header, behind].concat()).unwrap().unwrap();
+        assert_eq!((found.client, found.length), (client, header.len()), "{}", header.escape_ascii());
+        assert_eq!(found.destination.is_some(), client.is_some(), "{}", header.escape_ascii());
     }
 }
 
@@ -142,16 +143,17 @@ fn c82_a_checksum_is_verified() {
 
 #[test]
 fn what_is_written_is_read() {
-    for (from, to, seen) in [
-        ("192.0.2.7:1025", "198.51.100.1:443", "192.0.2.7:1025"),
-        ("[2001:db8::7]:1025", "[2001:db8::1]:443", "[2001:db8::7]:1025"),
-        ("[::ffff:192.0.2.7]:1025", "198.51.100.1:443", "192.0.2.7:1025"),
-        ("192.0.2.7:1025", "[2001:db8::1]:443", "[::ffff:192.0.2.7]:1025"),
+    for (from, to, seen, reached) in [
+        ("192.0.2.7:1025", "198.51.100.1:443", "192.0.2.7:1025", "198.51.100.1:443"),
+        ("[2001:db8::7]:1025", "[2001:db8::1]:443", "[2001:db8::7]:1025", "[2001:db8::1]:443"),
+        ("[::ffff:192.0.2.7]:1025", "198.51.100.1:443", "192.0.2.7:1025", "198.51.100.1:443"),
+        ("192.0.2.7:1025", "[2001:db8::1]:443", "[::ffff:192.0.2.7]:1025", "[2001:db8::1]:443"),
     ] {
         for version in [Version::V1, Version::V2] {
             let mut bytes = Vec::new();
             write(version, from.parse().unwrap(), to.parse().unwrap(), &mut bytes);
             expect(&bytes, client(seen));
+            assert_eq!(parse(&bytes).unwrap().unwrap().destination, client(reached));
         }
     }
     for version in [Version::V1, Version::V2] {

@@ -33,12 +33,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     let line = line.strip_suffix(b"\r").ok_or(HeaderError::Line)?;
     let line = std::str::from_utf8(line).map_err(|_| HeaderError::Malformed)?;
     let rest = line.get(BEGINNING.len()..).ok_or(HeaderError::Malformed)?;
-    let client = client(rest).ok_or(HeaderError::Malformed)?;
-    Ok(Some(Header { client, length: end + 1 }))
+    let (client, destination) = ends(rest).ok_or(HeaderError::Malformed)?.unzip();
+    Ok(Some(Header { client, destination, length: end + 1 }))
 }
 
 /// What stands behind `PROXY `. The outer none: that is malformed.
-fn client(rest: &str) -> Option<Option<SocketAddr>> {
+fn ends(rest: &str) -> Option<Option<(SocketAddr, SocketAddr)>> {
     let (family, addresses) = rest.split_once(' ').unwrap_or((rest, ""));
     match family {
         // Whatever follows is to be ignored.
@@ -49,18 +49,16 @@ fn client(rest: &str) -> Option<Option<SocketAddr>> {
     }
 }
 
-/// The first of two addresses, and the first of the two ports behind them.
-fn endpoints<A: FromStr + Into<IpAddr>>(text: &str) -> Option<SocketAddr> {
+/// Two addresses, and the two ports behind them.
+fn endpoints<A: FromStr + Into<IpAddr>>(text: &str) -> Option<(SocketAddr, SocketAddr)> {
     let mut words = text.split(' ');
     let [client, destination, client_port, port] = std::array::from_fn(|_| words.next());
     if words.next().is_some() {
         return None;
     }
-    let client: A = client?.parse().ok()?;
-    destination?.parse::<A>().ok()?;
-    let client_port = decimal(client_port?)?;
-    decimal(port?)?;
-    Some(SocketAddr::new(client.into(), client_port))
+    let (client, destination): (A, A) = (client?.parse().ok()?, destination?.parse().ok()?);
+    let (client_port, port) = (decimal(client_port?)?, decimal(port?)?);
+    Some((SocketAddr::new(client.into(), client_port), SocketAddr::new(destination.into(), port)))
 }
 
 /// A port without a sign or a zero in front.

@@ -1,6 +1,6 @@
 //! Version 2: binary, and extensible.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{Header, HeaderError, checksum};
 
@@ -52,22 +52,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
         check_extensions(header, FIXED + addresses)?;
     }
     let rest = &header[FIXED..];
-    let client = match family {
-        _ if is_local => None,
-        0x11 => {
-            rest.first_chunk().map(|octets: &[u8; 4]| IpAddr::V4(Ipv4Addr::from(*octets))).zip(port(rest, 8))
-        }
-        0x21 => rest
-            .first_chunk()
-            .map(|octets: &[u8; 16]| IpAddr::V6(Ipv6Addr::from(*octets)))
-            .zip(port(rest, 32)),
-        _ => None,
+    let (client, destination) = match family {
+        _ if is_local => (None, None),
+        0x11 => (end::<4>(rest, 0, 8), end::<4>(rest, 4, 10)),
+        0x21 => (end::<16>(rest, 0, 32), end::<16>(rest, 16, 34)),
+        _ => (None, None),
     };
-    Ok(Some(Header { client: client.map(SocketAddr::from), length: header.len() }))
+    Ok(Some(Header { client, destination, length: header.len() }))
 }
 
-fn port(rest: &[u8], at: usize) -> Option<u16> {
-    rest.get(at..)?.first_chunk().map(|octets| u16::from_be_bytes(*octets))
+/// The address of `N` bytes at one place, with the port at another.
+fn end<const N: usize>(rest: &[u8], address: usize, port: usize) -> Option<SocketAddr>
+where
+    [u8; N]: Into<IpAddr>,
+{
+    let address: [u8; N] = *rest.get(address..)?.first_chunk()?;
+    let port = rest.get(port..)?.first_chunk().map(|octets| u16::from_be_bytes(*octets))?;
+    Some(SocketAddr::new(address.into(), port))
 }
 
 /// Type, length, value, one after the other from `at` to the end. All are passed over, but a checksum has to be right.

@@ -13,7 +13,7 @@ mod error;
 pub mod issuer;
 mod protocol;
 pub mod tickets;
-mod x509;
+pub mod x509;
 
 pub use acceptor::{Accepted, Acceptor, AcceptorOptions, NotAccepted};
 pub use connector::{Connected, Connector, ConnectorOptions};

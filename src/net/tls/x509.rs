@@ -29,8 +29,9 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 /// The longest name that is somebody's.
 const MAX_NAME: usize = 255;
 
-/// When it is valid.
-pub(super) fn validity(certificate: &[u8]) -> Option<Validity> {
+/// When it is valid, if that can be read.
+#[must_use]
+pub fn validity(certificate: &[u8]) -> Option<Validity> {
     let mut dates = fields(certificate)?.validity;
     let from = time(dates.next()?)?;
     let until = time(dates.next()?)?;
@@ -39,7 +40,8 @@ pub(super) fn validity(certificate: &[u8]) -> Option<Validity> {
 
 /// The common name of its subject, the last one where there are several: 1 to 255 bytes, without control characters and without
 /// space around it.
-pub(super) fn common_name(certificate: &[u8]) -> Option<&str> {
+#[must_use]
+pub fn common_name(certificate: &[u8]) -> Option<&str> {
     let mut found = None;
     let mut names = fields(certificate)?.subject;
     while let Some((SET, set)) = names.next() {
@@ -60,7 +62,8 @@ pub(super) fn common_name(certificate: &[u8]) -> Option<&str> {
 }
 
 /// Whether it is that of an authority: its basic constraints say so (RFC 5280 section 4.2.1.9).
-pub(super) fn is_authority(certificate: &[u8]) -> bool {
+#[must_use]
+pub fn is_authority(certificate: &[u8]) -> bool {
     constraints(certificate).and_then(|mut constraints| constraints.next()) == Some((BOOLEAN, &[0xff]))
 }
 

@@ -85,8 +85,7 @@ async fn give<'a>(
     loop {
         exchange.reached_server(connection.peer(), connection.is_reused());
         let attended = poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await;
-        // Whatever is said next, what was begun is finished first; a client that is gone is found out then.
-        let _ = attending.finish_interim(client).await;
+        attending.finish_interim(client).await;
         let failure = match attended {
             // What the parent wants to know is not for the client to tell.
             Ok(end) if turn.wants_whole_url(purpose) && wants_password(&mut connection, end) => {

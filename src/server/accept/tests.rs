@@ -62,7 +62,7 @@ impl Service for Fragile {
         After::Cut
     }
 
-    fn refuse(&self, _: &mut Client, _: &RefusedHead) -> Bytes {
+    fn refuse(&self, _: SocketAddr, _: &RefusedHead) -> Bytes {
         Bytes::new()
     }
 }

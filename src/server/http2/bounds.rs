@@ -1,7 +1,7 @@
 //! How much one connection may hold, and how much of a nuisance it may be.
 //!
 //! What is not here is in the configuration: the size of a header list is `limits.max_header_bytes`, a connection without streams is
-//! closed after `timeouts.client_idle`, a client that does not answer a PING or has no preface to send after
+//! closed after `timeouts.client_idle`, a client that does not answer a PING, has no preface to send or does not close after
 //! `timeouts.client_header`, a stream of which the client takes nothing is reset after `timeouts.body_idle`.
 //!
 //! The most that a connection holds for a client that takes nothing: [`CONNECTION_WINDOW`] of what it has sent,
@@ -41,6 +41,10 @@ const RESETS_PER_SECOND: f64 = 33.0;
 
 /// A connection with streams gets a PING so often: a client that is gone is found out where its system does not tell.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A connection that has no streams when the server stops has so long to answer the PING that comes with GOAWAY, and to close: a
+/// stream that was on its way then is here before that answer.
+pub(super) const IDLE_FAREWELL: Duration = Duration::from_secs(2);
 
 /// A server within these bounds, that takes header lists of `max_header_bytes`.
 pub(super) fn builder(max_header_bytes: usize) -> Builder {

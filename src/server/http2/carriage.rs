@@ -18,7 +18,12 @@ use h2::{Reason, RecvStream, server::SendResponse};
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{incoming::Incoming, outgoing::Outgoing, request::Written, tally::Tally};
+use super::{
+    incoming::Incoming,
+    outgoing::{Abandonment, Outgoing},
+    request::Written,
+    tally::Tally,
+};
 use crate::net::stream::Carried;
 
 /// One stream. Dropping it resets it, unless both ways have ended.
@@ -51,6 +56,11 @@ impl Carriage {
             is_over: false,
             is_aborted: AtomicBool::new(false),
         }
+    }
+
+    /// Who watches for a reset while nobody reads or writes.
+    pub(super) fn abandonment(&self) -> Abandonment {
+        self.outgoing.abandonment()
     }
 
     /// Resets the stream at once.

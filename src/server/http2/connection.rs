@@ -29,15 +29,17 @@ pub(super) type Taken = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Serves a client that speaks HTTP/2 until it is closed.
 pub(in crate::server) async fn serve<S: Service>(arrived: Arrived, shared: Arc<Shared<S>>) {
-    let Arrived { stream, peer, user, .. } = arrived;
+    let Arrived { stream, peer, user, inside, .. } = arrived;
     // Only a socket that is no more has no name.
     let local = stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let patience = shared.client.client_header;
+    let (patience, started) = (shared.client.client_header, Instant::now());
     let builder = bounds::builder(shared.client.head.max_bytes);
-    let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience));
+    let tally = Arc::default();
+    let handshake = builder.handshake::<_, Bytes>(Farewell::new(stream, patience, &tally));
     if let Ok(Ok(connection)) = timeout(patience, handshake).await {
-        let streams = Streams { peer, local, user, shared, tally: Arc::default() };
-        run(connection, Arc::new(streams)).await;
+        let streams = Arc::new(Streams { peer, local, user, inside, shared, tally });
+        run(connection, Arc::clone(&streams)).await;
+        streams.tell_untaken(started);
     }
 }
 
@@ -56,7 +58,7 @@ async fn run<S: Service>(mut connection: Connection<Farewell, Bytes>, streams: A
             biased;
             () = &mut drain_started, if !is_draining => {
                 is_draining = true;
-                watch.close(Instant::now());
+                watch.drain(Instant::now());
                 connection.graceful_shutdown();
             }
             taken = next(&mut connection, has_room) => match taken {

@@ -2,12 +2,13 @@
 //!
 //! A socket that is closed with unread bytes in it resets the connection, and the reset can destroy what the client has not read
 //! yet; a client of HTTP/2 has always something to send. So the shutdown of such a stream is over when the client has closed, too,
-//! within bounds.
+//! within bounds. What is read on the way there is looked at by [`Opened`].
 
 use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::{frames::Opened, tally::Tally};
 use crate::{net::stream::Stream, server::linger::MAX_DISCARD};
 
 /// A stream that is shut down in this way.
@@ -25,6 +27,8 @@ pub(super) struct Farewell {
     stream: Stream,
     /// How long the client has to close.
     patience: Duration,
+    opened: Opened,
+    tally: Arc<Tally>,
     ending: Option<Ending>,
 }
 
@@ -37,8 +41,8 @@ struct Ending {
 }
 
 impl Farewell {
-    pub(super) fn new(stream: Stream, patience: Duration) -> Self {
-        Self { stream, patience, ending: None }
+    pub(super) fn new(stream: Stream, patience: Duration, tally: &Arc<Tally>) -> Self {
+        Self { stream, patience, opened: Opened::new(), tally: Arc::clone(tally), ending: None }
     }
 }
 
@@ -69,7 +73,11 @@ impl AsyncRead for Farewell {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.tally.note_opened(this.opened.see(&buf.filled()[before..]));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -95,7 +103,7 @@ impl AsyncWrite for Farewell {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, patience, ending } = &mut *self;
+        let Self { stream, patience, ending, .. } = &mut *self;
         let ending = ending.get_or_insert_with(|| Ending {
             deadline: Box::pin(sleep(*patience)),
             is_shut: false,

@@ -7,7 +7,7 @@
 //! between the two and no task: what a peer does not take is not read from the other one.
 //!
 //! `connection` is what streams share: it takes them, has each served as a `stream`, and ends with them, with a `farewell`. `tally`
-//! counts them, `watch` knows the deadlines, and `bounds` says how much of everything there may be.
+//! counts them, `frames` those that were opened, `watch` knows the deadlines, and `bounds` says how much of everything there may be.
 //!
 //! The invariant of the room: what did not end in order is never seen to. A stream ends with END_STREAM when its message is
 //! complete, and with RST_STREAM in any other case; a reset by the client is an error to whoever reads or writes, never an end.
@@ -16,9 +16,10 @@ mod bounds;
 mod carriage;
 mod connection;
 mod farewell;
+mod frames;
 mod incoming;
 mod outgoing;
-mod request;
+pub mod request;
 mod stream;
 mod tally;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::{
     io, mem,
     mem::MaybeUninit,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -25,7 +26,8 @@ use crate::message::{
 /// The answer on one stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    respond: SendResponse<Bytes>,
+    /// Shared with who watches for a reset, in the same task.
+    respond: Arc<Mutex<SendResponse<Bytes>>>,
     stream: Option<SendStream<Bytes>>,
     method: Method,
     /// What the origin has to answer to the key of a WebSocket.
@@ -51,9 +53,37 @@ struct Chunks {
     trailers: Vec<u8>,
 }
 
+/// Tells that a client has given up a stream before it was answered, while nobody reads or writes it.
+#[derive(Debug)]
+pub(super) struct Abandonment(Arc<Mutex<SendResponse<Bytes>>>);
+
+impl Abandonment {
+    /// Ready when it has. Never once the answer has begun: who writes that finds out by himself.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match lock(&self.0).poll_reset(cx) {
+            Poll::Ready(Ok(_)) => Poll::Ready(()),
+            // To ask after the answer has begun is an error as well, of another kind.
+            Poll::Ready(Err(error)) if error.is_io() || error.is_go_away() || error.is_reset() => {
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+fn lock(respond: &Mutex<SendResponse<Bytes>>) -> MutexGuard<'_, SendResponse<Bytes>> {
+    respond.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Outgoing {
     pub(super) fn new(respond: SendResponse<Bytes>, method: Method, key: Option<String>) -> Self {
+        let respond = Arc::new(Mutex::new(respond));
         Self { respond, stream: None, method, key, state: State::Head(Vec::new()) }
+    }
+
+    /// Who watches for a reset while nobody writes.
+    pub(super) fn abandonment(&self) -> Abandonment {
+        Abandonment(Arc::clone(&self.respond))
     }
 
     /// Whether HTTP has ended on the stream, and bytes go both ways.
@@ -75,7 +105,7 @@ impl Outgoing {
     pub(super) fn reset(&mut self, reason: Reason) {
         match &mut self.stream {
             Some(stream) => stream.send_reset(reason),
-            None => self.respond.send_reset(reason),
+            None => lock(&self.respond).send_reset(reason),
         }
     }
 
@@ -83,7 +113,7 @@ impl Outgoing {
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
         match &mut self.stream {
             Some(stream) => stream.poll_reset(cx),
-            None => self.respond.poll_reset(cx),
+            None => lock(&self.respond).poll_reset(cx),
         }
     }
 
@@ -224,7 +254,7 @@ impl Outgoing {
         }
         if head.is_interim() {
             self.state = State::Head(Vec::new());
-            return self.respond.send_informational(response).map_err(|error| broken(&error));
+            return lock(&self.respond).send_informational(response).map_err(|error| broken(&error));
         }
         let mut is_tunnel = self.is_connect() && head.status.is_success();
         if let Some(key) = self.key.take() {
@@ -242,7 +272,7 @@ impl Outgoing {
         }
         let body = if is_tunnel { State::Tunnel } else { State::behind(head.framing.body)? };
         let is_last = matches!(body, State::Done);
-        let stream = self.respond.send_response(response, is_last).map_err(|error| broken(&error))?;
+        let stream = lock(&self.respond).send_response(response, is_last).map_err(|error| broken(&error))?;
         self.stream = Some(stream);
         self.state = body;
         Ok(())

@@ -38,7 +38,7 @@ impl StreamFault {
 
 /// What stands behind the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub enum Content {
     /// Bytes as they are: of a known length, or of a tunnel, or none.
     Plain,
     /// Chunks, and trailers.
@@ -47,15 +47,21 @@ pub(super) enum Content {
 
 /// A head in HTTP/1.1.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub(super) head: Vec<u8>,
-    pub(super) content: Content,
+pub struct Written {
+    /// With the empty line at its end.
+    pub head: Vec<u8>,
+    /// How what comes behind it is written.
+    pub content: Content,
     /// The key of a WebSocket that was asked for: the origin has to answer it.
-    pub(super) key: Option<String>,
+    pub key: Option<String>,
 }
 
 /// Writes the head. `protocol` is `:protocol`; `is_whole` says that nothing comes behind it.
-pub(super) fn write(request: &Parts, protocol: Option<&str>, is_whole: bool) -> Result<Written, StreamFault> {
+///
+/// # Errors
+///
+/// The request breaks a rule of HTTP/2, or asks for a protocol that is not spoken.
+pub fn write(request: &Parts, protocol: Option<&str>, is_whole: bool) -> Result<Written, StreamFault> {
     let fields = &request.headers;
     if fields.values().any(|value| is_padded(value.as_bytes())) {
         return Err(StreamFault::Malformed("white space around a field value"));

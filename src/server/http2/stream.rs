@@ -1,6 +1,12 @@
 //! One stream from its head to its end: the one request of a client that has no other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use h2::{Reason, ext::Protocol};
@@ -10,12 +16,13 @@ use tokio::time::Instant;
 use super::{
     carriage::Carriage,
     connection::Taken,
-    request::{self, Content, Written},
+    outgoing::Abandonment,
+    request::{self, Content, StreamFault, Written},
     tally::{OpenStream, Tally},
 };
 use crate::{
     message::head::check_request_head,
-    net::{stream::Stream, tls},
+    net::{authority::Authority, stream::Stream, tls},
     server::{
         client::{Client, Fault, Peer, RefusedHead},
         connection::{self, Arrived, Shared},
@@ -32,6 +39,8 @@ pub(super) struct Streams<S> {
     pub(super) local: SocketAddr,
     /// Whom the client's certificate names.
     pub(super) user: Option<Arc<str>>,
+    /// Whom the client believes to speak with, where that is somebody else than us.
+    pub(super) inside: Option<Arc<Authority>>,
     pub(super) shared: Arc<Shared<S>>,
     pub(super) tally: Arc<Tally>,
 }
@@ -48,6 +57,22 @@ impl<S: Service> Streams<S> {
         }));
     }
 
+    /// The connection that began at `started` has ended: what was opened on it and never taken is told of, all in one.
+    pub(super) fn tell_untaken(&self, started: Instant) {
+        let count = self.tally.untaken();
+        if count > 0 {
+            let raw = Bytes::from(format!("{count} streams that were not taken\r\n"));
+            let fault = Fault::Stream(StreamFault::Malformed("refused by the reader of frames"));
+            self.refuse(fault, raw, started);
+        }
+    }
+
+    /// Tells of a request that is none; the answer to it.
+    fn refuse(&self, fault: Fault, raw: Bytes, started: Instant) -> Bytes {
+        let refused = RefusedHead { fault, raw, started, version: Version::HTTP_2 };
+        self.shared.service.refuse(self.peer.address, &refused)
+    }
+
     async fn serve(&self, (request, respond): Taken) -> Option<Tunnel> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
@@ -60,15 +85,16 @@ impl<S: Service> Streams<S> {
             }
         };
         let mut carriage = Carriage::new(body, respond, (parts.method, &written), self.local, &self.tally);
-        if fault.is_some_and(request::StreamFault::is_malformed) {
+        if fault.is_some_and(StreamFault::is_malformed) {
             carriage.reset(Reason::PROTOCOL_ERROR);
         }
+        let abandonment = carriage.abandonment();
         let arrived = Arrived {
             stream: Stream::Carried(Box::new(carriage)),
             peer: self.peer,
             user: self.user.clone(),
             protocol: tls::Protocol::Http2,
-            inside: None,
+            inside: self.inside.clone(),
         };
         let mut client = Client::new(arrived, Arc::clone(&self.shared.client), self.shared.drain.clone());
         let raw = Bytes::from(written.head);
@@ -80,8 +106,8 @@ impl<S: Service> Streams<S> {
             Ok(facts) => {
                 let mut head = RequestHead::new(&raw, facts, started);
                 head.version = Version::HTTP_2;
-                let after = Box::pin(self.shared.service.serve(&head, &mut client)).await;
-                match after {
+                let serving = Box::pin(self.shared.service.serve(&head, &mut client));
+                match unless_abandoned(serving, &abandonment).await? {
                     After::Takeover(takeover) => {
                         let (stream, early) = client.into_parts();
                         return Some(takeover(ClientIo { stream, early }));
@@ -93,14 +119,26 @@ impl<S: Service> Streams<S> {
                 }
             }
             Err(fault) => {
-                let refused = RefusedHead { fault, raw, started };
-                let answer = self.shared.service.refuse(&mut client, &refused);
+                let answer = self.refuse(fault, raw, started);
                 // To one that was reset nothing can be said.
                 let _ = client.send(&answer).await;
             }
         }
         None
     }
+}
+
+/// What comes of `serving`; none when the client gives the stream up before it is answered. Who is served by a name that is looked up,
+/// a connection that is made or a password that is verified does not look at its client meanwhile.
+async fn unless_abandoned<T>(
+    mut serving: Pin<Box<impl Future<Output = T>>>,
+    abandonment: &Abandonment,
+) -> Option<T> {
+    poll_fn(|cx| match serving.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => abandonment.poll(cx).map(|()| None),
+    })
+    .await
 }
 
 async fn carry(tunnel: Tunnel, open: OpenStream) {

@@ -1,4 +1,4 @@
-//! What the streams of a connection tell it: that they have ended, and whether the client has reset them.
+//! What the streams of a connection tell it: that they have ended, and whether the client has reset them; and how many there were.
 
 use std::sync::{
     Arc,
@@ -14,6 +14,8 @@ use super::bounds::MAX_STREAMS;
 pub(super) struct Tally {
     open: AtomicUsize,
     resets: AtomicUsize,
+    /// Opened by the client, and not taken.
+    untaken: AtomicUsize,
     changed: Notify,
 }
 
@@ -25,6 +27,8 @@ impl Tally {
     /// One stream more.
     pub(super) fn open(self: &Arc<Self>) -> OpenStream {
         self.open.fetch_add(1, Ordering::Relaxed);
+        // What is taken was opened.
+        self.untaken.fetch_sub(1, Ordering::Relaxed);
         OpenStream(Arc::clone(self))
     }
 
@@ -41,6 +45,18 @@ impl Tally {
     /// How many were, since this was last asked.
     pub(super) fn take_resets(&self) -> usize {
         if self.resets.load(Ordering::Relaxed) == 0 { 0 } else { self.resets.swap(0, Ordering::Relaxed) }
+    }
+
+    /// The client has opened so many more.
+    pub(super) fn note_opened(&self, count: usize) {
+        if count > 0 {
+            self.untaken.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many the client has opened that were not taken.
+    pub(super) fn untaken(&self) -> usize {
+        self.untaken.load(Ordering::Relaxed)
     }
 
     /// Waits until a stream has ended whose end matters: the last one, one that makes room, one after resets. Cancel-safe.

@@ -60,7 +60,7 @@ impl Service for Fragile {
         After::Cut
     }
 
-    fn refuse(&self, _: &mut Client, _: &RefusedHead) -> Bytes {
+    fn refuse(&self, _: SocketAddr, _: &RefusedHead) -> Bytes {
         Bytes::new()
     }
 }
@@ -83,7 +83,7 @@ async fn connect() -> h2::client::SendRequest<Bytes> {
         tls: None,
     };
     let shared = Shared::new(Arc::new(Fragile), &options, Drain::new());
-    let peer = Peer { address, is_brought: false };
+    let peer = Peer { address, is_brought: false, destination: None };
     let arrived = Arrived { stream: far.into(), peer, user: None, protocol: Protocol::Http2, inside: None };
     tokio::spawn(serve(arrived, Arc::new(shared)));
     let (send, connection) = h2::client::handshake(near).await.unwrap();

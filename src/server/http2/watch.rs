@@ -8,7 +8,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
 
-use super::bounds::PING_INTERVAL;
+use super::bounds::{IDLE_FAREWELL, PING_INTERVAL};
 use crate::server::client::ClientOptions;
 
 /// What is to be done with a connection now.
@@ -30,6 +30,8 @@ pub(super) struct Watch {
     idle_since: Option<Instant>,
     next_ping: Instant,
     pinged: Option<Instant>,
+    /// How long it may be without streams.
+    patience: Duration,
     is_closing: bool,
     at: Instant,
 }
@@ -43,6 +45,7 @@ impl Watch {
             idle_since: Some(now),
             next_ping: now + PING_INTERVAL,
             pinged: None,
+            patience: client.client_idle,
             is_closing: false,
             at: now + client.client_idle,
         }
@@ -53,9 +56,17 @@ impl Watch {
         self.at
     }
 
-    /// It is being closed.
-    pub(super) fn close(&mut self, now: Instant) {
+    /// The server stops. Who has no streams has read all that was sent to it when it answers, so little is waited for.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.close(now);
+        if self.idle_since.is_some() {
+            self.patience = self.patience.min(IDLE_FAREWELL);
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
         self.is_closing = true;
+        self.patience = self.client.client_header;
         self.idle_since = self.idle_since.map(|_| now);
     }
 
@@ -66,10 +77,13 @@ impl Watch {
             (1.., Some(_)) => {
                 self.idle_since = None;
                 self.next_ping = now + PING_INTERVAL;
+                if self.is_closing {
+                    self.patience = self.client.client_header;
+                }
             }
             _ => {}
         }
-        let idle = self.idle_since.map(|since| since + self.patience());
+        let idle = self.idle_since.map(|since| since + self.patience);
         let ping = match self.pinged {
             Some(since) => Some(since + self.client.client_header),
             None => self.idle_since.is_none().then_some(self.next_ping),
@@ -82,7 +96,7 @@ impl Watch {
         if self.pinged.is_some_and(|since| since + self.client.client_header <= now) {
             return Wish::Cut;
         }
-        if self.idle_since.is_some_and(|since| since + self.patience() <= now) {
+        if self.idle_since.is_some_and(|since| since + self.patience <= now) {
             if self.is_closing {
                 return Wish::Cut;
             }
@@ -107,10 +121,6 @@ impl Watch {
         self.pinged = None;
         pong.is_ok()
     }
-
-    fn patience(&self) -> Duration {
-        if self.is_closing { self.client.client_header } else { self.client.client_idle }
-    }
 }
 
 #[cfg(test)]
@@ -118,16 +128,40 @@ mod tests {
     use super::*;
     use crate::message::head::HeadLimits;
 
-    #[test]
-    fn without_streams_it_is_closed_and_then_cut() {
-        let client = Arc::new(ClientOptions {
+    fn options() -> Arc<ClientOptions> {
+        Arc::new(ClientOptions {
             head: HeadLimits { max_bytes: 1000, max_headers: 10 },
             socks5: false,
             client_header: Duration::from_secs(10),
             client_idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
-        });
-        let start = Instant::now();
+        })
+    }
+
+    #[test]
+    fn who_is_idle_when_the_server_stops_is_not_waited_for_long() {
+        let (client, start) = (options(), Instant::now());
+        let mut watch = Watch::new(None, &client, start);
+        watch.drain(start);
+        watch.look(0, start);
+        assert_eq!(watch.at(), start + IDLE_FAREWELL);
+        // A stream was on its way: what it was answered takes its time to be read.
+        watch.look(1, start);
+        let now = start + IDLE_FAREWELL;
+        assert_eq!(watch.fire(now), Wish::Nothing);
+        watch.look(0, now);
+        assert_eq!(watch.at(), now + client.client_header);
+        assert_eq!(watch.fire(now + client.client_header), Wish::Cut);
+        let mut watch = Watch::new(None, &client, start);
+        watch.look(1, start);
+        watch.drain(start);
+        watch.look(0, start);
+        assert_eq!(watch.at(), start + client.client_header, "it had streams");
+    }
+
+    #[test]
+    fn without_streams_it_is_closed_and_then_cut() {
+        let (client, start) = (options(), Instant::now());
         let mut watch = Watch::new(None, &client, start);
         assert_eq!(watch.at(), start + client.client_idle);
         watch.look(1, start);

@@ -50,6 +50,10 @@ pub(crate) struct H2Answer {
 #[derive(Debug)]
 pub(crate) struct Frames {
     tls: StreamOwned<ClientConnection, TcpStream>,
+    /// What has come and nobody has waited for yet.
+    passed: Vec<Frame>,
+    /// Why nothing more comes.
+    end: Option<std::io::Error>,
 }
 
 /// A frame as it came.
@@ -107,7 +111,7 @@ impl H2Proxy {
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket takes options");
         let session = ClientConnection::new(Arc::new(self.tls(None)), name()).expect("a client of rustls");
-        Frames { tls: StreamOwned::new(session, socket) }
+        Frames { tls: StreamOwned::new(session, socket), passed: Vec::new(), end: None }
     }
 
     fn tls(&self, client: Option<&Signed>) -> ClientConfig {
@@ -279,29 +283,43 @@ impl Frames {
 
     /// The next frame; none at the end of the connection, however that came.
     pub(crate) fn next(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.tls.read_exact(&mut head).ok()?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        self.tls.read_exact(&mut payload).ok()?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        self.read().map_err(|error| self.end = Some(error)).ok()
     }
 
-    /// The next frame for which this holds; settings are acknowledged on the way.
+    fn read(&mut self) -> std::io::Result<Frame> {
+        let mut head = [0; 9];
+        self.tls.read_exact(&mut head)?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        self.tls.read_exact(&mut payload)?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+        Ok(Frame { kind: head[3], flags: head[4], stream, payload })
+    }
+
+    /// The first frame for which this holds, of those that nobody has waited for yet and those that come; settings are acknowledged on
+    /// the way. Frames of several streams come in any order.
     #[track_caller]
     pub(crate) fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
-        let mut seen = Vec::new();
+        if let Some(at) = self.passed.iter().position(&wanted) {
+            return self.passed.remove(at);
+        }
         loop {
-            let Some(frame) = self.next() else { panic!("the connection has ended after {seen:?}") };
+            let Some(frame) = self.next() else {
+                panic!("nothing more comes ({:?}) after {:?}", self.end, self.passed)
+            };
             if frame.kind == 4 && frame.flags == 0 {
                 let _ = self.send(4, 1, 0, b"");
             }
             if wanted(&frame) {
                 return frame;
             }
-            seen.push(frame);
+            self.passed.push(frame);
         }
+    }
+
+    /// The kernel keeps little of what is not read.
+    pub(crate) fn read_little(&self) {
+        socket2::SockRef::from(&self.tls.sock).set_recv_buffer_size(4096).expect("a socket takes options");
     }
 
     pub(crate) fn set_patience(&mut self, patience: Duration) {
