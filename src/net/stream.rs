@@ -203,12 +203,20 @@ fn read_records(
 ) -> Poll<io::Result<()>> {
     let before = buf.filled().len();
     let mut seen = before;
+    let (ahead, session) = tls.get_ref();
+    if session.wants_read() && ahead.is_silent(cx) {
+        return Poll::Pending;
+    }
     loop {
         let polled = Pin::new(&mut *tls).poll_read(cx, buf);
         let now = buf.filled().len();
         if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
             // An end or a failure behind what was read is found again by who asks again.
             return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        let (ahead, session) = tls.get_ref();
+        if session.wants_read() && ahead.is_drained() {
+            return Poll::Ready(Ok(()));
         }
         seen = now;
     }
