@@ -143,7 +143,8 @@ async fn send<'a>(
     let mut connection = match pooled {
         Some(connection) => connection,
         None => {
-            let connection = connect(errand, kind, exchange).await?;
+            // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
+            let connection = Box::pin(connect(errand, kind, exchange)).await?;
             // It has not waited for an answer meanwhile.
             attending.restart();
             connection
@@ -168,7 +169,7 @@ async fn send<'a>(
         }
         repeated = true;
         exchange.repeated();
-        connection = connect(errand, kind, exchange).await?;
+        connection = Box::pin(connect(errand, kind, exchange)).await?;
         attending.restart();
     }
 }
@@ -178,14 +179,13 @@ async fn connect(
     kind: Kind,
     exchange: &mut Exchange,
 ) -> Result<Box<Connection>, ProxyError> {
-    // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
     let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
     if kind == Kind::Tls && live.connector.offers(Protocol::Http2) {
-        return Box::pin(shared::connect(errand, deadline, exchange)).await;
+        return shared::connect(errand, deadline, exchange).await;
     }
-    let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
+    let mut dialled = live.dial(&errand.origin, &errand.permit).await?;
     if kind != Kind::Clear {
-        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, false, deadline)).await?;
+        dialled = live::encrypt(live, &errand.origin, dialled, false, deadline).await?;
     }
     exchange.dialled(&dialled);
     let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());
