@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rust_forward_proxy::{
     net::{authority::Authority, dial::Dialled},
     shared_memory::Segment,
-    upstream::{Connection, Pool, PoolLimits},
+    upstream::{Connection, Kind, Pool, PoolLimits},
 };
 use tokio::{runtime::Builder, time::Instant};
 
@@ -24,6 +24,7 @@ fn full(listener: &TcpListener, count: usize) -> (Pool, Arc<Authority>, Vec<TcpS
         max_idle_per_host: 50,
         max_idle: count,
         idle_timeout: Duration::from_secs(3600),
+        patience: Duration::from_secs(10),
     });
     let seat = Segment::private(1).expect("memory").seat(0).expect("there is one");
     let mut others = Vec::new();
@@ -64,7 +65,7 @@ fn take_and_put(criterion: &mut Criterion) {
         group.bench_function(format!("origins: {}", others.len()), |bench| {
             bench.iter(|| {
                 let mut connection =
-                    pool.take(&origin, (0, false), Instant::now(), |_| true).expect("it is there");
+                    pool.take(&origin, (0, Kind::Clear), Instant::now(), |_| true).expect("it is there");
                 connection.learn(true, None);
                 connection.finish();
                 pool.put(connection);

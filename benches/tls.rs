@@ -1,9 +1,13 @@
 //! What TLS with clients costs: handshakes and bytes for a second of CPU time, and the memory of a client that is silent, of the
-//! product and of the least that could do it: a server of tokio-rustls that sends back what it gets.
+//! product and of the least that could do it with tokio-rustls.
 //!
-//! Both serve in one thread of a process of their own, with the same certificate and sealed session tickets, by turns; what counts is the CPU
-//! time that the kernel books for that process. Bytes go there and back: for the product through a tunnel to an echo without TLS, so that it
-//! has two sockets to move them over where the other has one. Linux only. `cargo bench --bench tls`.
+//! Handshakes are compared with a server that sends back what it gets, and bytes with that and with one more. Bytes go there and
+//! back: for the product through a tunnel to an echo without TLS, so that it has two sockets to move them over where a server that
+//! is the echo itself has one, and needs half as many calls of the kernel; the relay does what the product does, and nothing else.
+//!
+//! Each serves in one thread of a process of its own, with the same certificate and sealed session tickets, by turns; what counts is the
+//! CPU time that the kernel books for that process, and the ratio in each round. Linux only. `cargo bench --bench tls`, and with a word
+//! of a title behind it (`-- bytes`) only that, for whoever looks where the time goes.
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -17,7 +21,7 @@ mod linux {
     };
 
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
+        io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes},
         net::{TcpListener, TcpStream},
         runtime::Builder,
     };
@@ -32,15 +36,16 @@ mod linux {
         },
     };
 
-    const ROUNDS: usize = 5;
-    const HANDSHAKES: usize = 400;
-    const ECHOED: usize = 256 << 20;
+    const ROUNDS: usize = 11;
+    const HANDSHAKES: usize = 200;
+    const ECHOED: usize = 96 << 20;
     const PIECE: usize = 256 << 10;
+    /// What the bare servers move at a time.
+    const ROOM: usize = 64 << 10;
     const SILENT: usize = 1000;
 
     /// A server in a process of its own.
     struct Server {
-        name: &'static str,
         child: Child,
         addr: SocketAddr,
         /// What stands in front of the bytes that are sent back.
@@ -50,7 +55,8 @@ mod linux {
     pub(super) fn main() -> io::Result<()> {
         let mut arguments = std::env::args().skip(1);
         if let (Some("--echo"), Some(folder)) = (arguments.next().as_deref(), arguments.next()) {
-            return single(echo_server(Path::new(&folder)));
+            let origin = arguments.next().map(|addr| addr.parse().expect("it is an address"));
+            return single(bare_server(Path::new(&folder), origin));
         }
         let folder = tempfile::tempdir()?;
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
@@ -74,29 +80,48 @@ mod linux {
                 });
             }
         });
-        let servers = [product(folder, origin)?, bare(folder)?];
-        let mut figures: [[Vec<f64>; 3]; 2] = Default::default();
-        for _ in 0..ROUNDS {
-            for (server, [full, resumed, bytes]) in servers.iter().zip(&mut figures) {
-                full.push(handshakes(server, &client(folder, false)?).await?);
-                resumed.push(handshakes(server, &client(folder, true)?).await?);
-                bytes.push(echo(server, &client(folder, false)?).await?);
+        // What it takes to wake a processor that sleeps is not what a server costs.
+        tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
             }
+        });
+        let only = std::env::args().nth(1).filter(|only| !only.starts_with('-'));
+        let product = product(folder, origin)?;
+        let (echo, relay) = (bare(folder, None)?, bare(folder, Some(origin))?);
+        println!("{:<44}{:>12}{:>12}{:>8}", "", "the product", "bare", "ratio");
+        for (title, bare) in [
+            ("full handshakes per CPU second", &echo),
+            ("resumed handshakes per CPU second", &echo),
+            ("GB of bytes per CPU second, and an echo", &echo),
+            ("GB of bytes per CPU second, and a relay", &relay),
+            ("KiB of a silent client", &echo),
+        ] {
+            if only.as_ref().is_some_and(|only| !title.contains(only)) {
+                continue;
+            }
+            let rounds = if title.starts_with("KiB") { 1 } else { ROUNDS };
+            let [mut ours, mut theirs, mut ratios] = [const { Vec::new() }; 3];
+            for _ in 0..rounds {
+                let [our, their] =
+                    [measure(title, &product, folder).await?, measure(title, bare, folder).await?];
+                ours.push(our);
+                theirs.push(their);
+                ratios.push(our / their);
+            }
+            let [ours, theirs, ratio] = [ours, theirs, ratios].map(median);
+            println!("{title:<44}{ours:>12.2}{theirs:>12.2}{ratio:>8.2}");
         }
-        let titles = [
-            "full handshakes per CPU second",
-            "resumed handshakes per CPU second",
-            "GB there and back per CPU second",
-        ];
-        println!("{:<36}{:>12}{:>12}{:>8}", "", servers[0].name, servers[1].name, "ratio");
-        for (row, title) in titles.into_iter().enumerate() {
-            let [ours, theirs] = [0, 1].map(|column| median(&mut figures[column][row]));
-            println!("{title:<36}{ours:>12.2}{theirs:>12.2}{:>8.2}", ours / theirs);
-        }
-        let ours = silent(&servers[0], &client(folder, false)?).await?;
-        let theirs = silent(&servers[1], &client(folder, false)?).await?;
-        println!("{:<36}{ours:>12.2}{theirs:>12.2}{:>8.2}", "KiB of a silent client", ours / theirs);
         Ok(())
+    }
+
+    async fn measure(title: &str, server: &Server, folder: &Path) -> io::Result<f64> {
+        match title.split(' ').next() {
+            Some("full") => handshakes(server, &client(folder, false)?).await,
+            Some("resumed") => handshakes(server, &client(folder, true)?).await,
+            Some("GB") => echo(server, &client(folder, false)?).await,
+            _ => silent(server, &client(folder, false)?).await,
+        }
     }
 
     fn product(folder: &Path, origin: SocketAddr) -> io::Result<Server> {
@@ -105,16 +130,18 @@ mod linux {
         fs::write(folder.join("config.yml"), text)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_rust-forward-proxy"));
         let opening = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n");
-        begin("the product", command.current_dir(folder), "tls=true", opening)
+        begin(command.current_dir(folder), "tls=true", opening)
     }
 
-    fn bare(folder: &Path) -> io::Result<Server> {
+    /// An echo, or a relay to one.
+    fn bare(folder: &Path, origin: Option<SocketAddr>) -> io::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
-        begin("bare", command.arg("--echo").arg(folder), "addr=", String::new())
+        command.arg("--echo").arg(folder).args(origin.map(|origin| origin.to_string()));
+        begin(&mut command, "addr=", String::new())
     }
 
     /// Starts it, and waits until it says where it listens.
-    fn begin(name: &'static str, command: &mut Command, said: &str, opening: String) -> io::Result<Server> {
+    fn begin(command: &mut Command, said: &str, opening: String) -> io::Result<Server> {
         use std::io::BufRead;
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut log = io::BufReader::new(child.stderr.take().expect("it was asked for"));
@@ -126,12 +153,12 @@ mod linux {
             let field = line.split_whitespace().find_map(|word| word.strip_prefix("addr="));
             if let Some(addr) = field.filter(|_| line.contains(said)).and_then(|addr| addr.parse().ok()) {
                 std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-                return Ok(Server { name, child, addr, opening });
+                return Ok(Server { child, addr, opening });
             }
         }
     }
 
-    async fn echo_server(folder: &Path) -> io::Result<()> {
+    async fn bare_server(folder: &Path, origin: Option<SocketAddr>) -> io::Result<()> {
         let (chain, key) = identity(folder)?;
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
@@ -146,7 +173,13 @@ mod linux {
             stream.set_nodelay(true)?;
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                if let Some(origin) = origin {
+                    let Ok(mut far) = TcpStream::connect(origin).await else { return };
+                    let _ = far.set_nodelay(true);
+                    let _ = copy_bidirectional_with_sizes(&mut stream, &mut far, ROOM, ROOM).await;
+                    return;
+                }
                 let (mut from, mut to) = tokio::io::split(stream);
                 let _ = copy(&mut from, &mut to).await;
                 let _ = to.shutdown().await;
@@ -162,7 +195,7 @@ mod linux {
         let mut first = [0];
         while from.read(&mut first).await? == 1 {
             to.write_all(&first).await?;
-            let mut room = vec![0; 64 << 10];
+            let mut room = vec![0; ROOM];
             loop {
                 let read = from.read(&mut room).await?;
                 if read == 0 {
@@ -282,7 +315,7 @@ mod linux {
         kib.ok_or_else(|| io::Error::other("no VmRSS"))
     }
 
-    fn median(figures: &mut [f64]) -> f64 {
+    fn median(mut figures: Vec<f64>) -> f64 {
         figures.sort_by(f64::total_cmp);
         figures[figures.len() / 2]
     }

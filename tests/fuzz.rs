@@ -54,6 +54,7 @@ targets! {
     differential_response "../fuzz/fuzz_targets/differential_response.rs"
     #[cfg(target_os = "linux")]
     forwarded_request "../fuzz/fuzz_targets/forwarded_request.rs"
+    http2_heads "../fuzz/fuzz_targets/http2_heads.rs"
     http2_request "../fuzz/fuzz_targets/http2_request.rs"
     proxy_protocol "../fuzz/fuzz_targets/proxy_protocol.rs"
     request_head "../fuzz/fuzz_targets/request_head.rs"

@@ -189,7 +189,7 @@ pub fn differing(old: &Settings, new: &Settings) -> Vec<&'static str> {
         upstream_tls,
         &new.upstream_tls,
         "upstream.tls",
-        UpstreamTlsSettings { system_roots, ca_path, client_cert_path, client_key_path, min_version }
+        UpstreamTlsSettings { system_roots, ca_path, client_cert_path, client_key_path, min_version, http2 }
     );
     section!(keys, dns, &new.dns, "dns", DnsSettings { servers, cache_size, negative_ttl, prefer });
     section!(

@@ -45,6 +45,7 @@ pub(super) const KEYS: &[&str] = &[
     "upstream.tls.client_cert_path",
     "upstream.tls.client_key_path",
     "upstream.tls.min_version",
+    "upstream.tls.http2",
     "dns.servers",
     "dns.cache_size",
     "dns.negative_ttl",

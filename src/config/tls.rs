@@ -53,6 +53,8 @@ pub struct UpstreamTlsSettings {
     pub client_key_path: Option<PemFile<PrivateKey>>,
     /// The oldest version.
     pub min_version: Oldest,
+    /// Whether HTTP/2 is spoken with origins that can.
+    pub http2: bool,
 }
 
 /// A file in PEM, as it was read. Two are equal when the same stands in them.
@@ -130,6 +132,7 @@ pub(super) fn read_upstream(reader: &mut Reader<'_>) -> UpstreamTlsSettings {
         client_cert_path: pem(reader, "upstream.tls.client_cert_path", Chain::parse),
         client_key_path: pem(reader, "upstream.tls.client_key_path", PrivateKey::parse),
         min_version: version(reader, "upstream.tls.min_version"),
+        http2: reader.bool("upstream.tls.http2", true),
     };
     check_pair(reader, PAIRS[1], settings.client_cert_path.as_ref(), settings.client_key_path.as_ref());
     settings

@@ -14,7 +14,7 @@
 //! 4. [`body`] takes the content out of the framing it came in, and puts it into the one it leaves in;
 //!    [`framing::ChunkScan`] follows chunks, so that the next head is found where it is, and nowhere else.
 //!
-//! The response, read by [`response_head`], goes back through 2 to 4. Who asks for a tunnel by [`socks`] meets none of that.
+//! The response, read by [`response_head`], goes back through 2 to 4. To and from origins that speak it, [`http2`] says both in other words. Who asks for a tunnel by [`socks`] meets none of that.
 
 pub mod body;
 pub mod edits;
@@ -22,6 +22,7 @@ pub mod field;
 pub mod framing;
 pub mod head;
 pub mod hop_by_hop;
+pub mod http2;
 mod list;
 pub mod onward;
 pub mod response_head;

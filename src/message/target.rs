@@ -155,7 +155,8 @@ fn parse_connect(text: &str) -> Result<Target<'_>, TargetError> {
 }
 
 fn parse_absolute(text: &str) -> Result<Target<'_>, TargetError> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Err(TargetError::NoForm) };
+    let parts = text.split_once(':').and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)));
+    let Some((scheme, rest)) = parts else { return Err(TargetError::NoForm) };
     let scheme = if scheme.eq_ignore_ascii_case("http") {
         Scheme::Http
     } else if scheme.eq_ignore_ascii_case("https") {

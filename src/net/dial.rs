@@ -214,11 +214,10 @@ impl Dialer {
                 timeout_at(deadline, poll_fn(|cx| race.poll(cx, true))).await
             }
         };
-        let stream = match connected {
+        let (stream, peer) = match connected {
             Ok(connected) => connected?,
             Err(_) => return Err(race.overtaken()),
         };
-        let peer = stream.peer_addr()?;
         socket::prepare(&stream, self.options.keepalive)?;
         let dns = resolved.map(|at: Instant| at - started);
         Ok(Dialled { stream: stream.into(), peer, dns, connect: started.elapsed() - dns.unwrap_or_default() })
@@ -230,7 +229,7 @@ impl Dialer {
         name: &str,
         race: &mut Race<'_>,
         resolved: &mut Option<Instant>,
-    ) -> Result<TcpStream, DialError> {
+    ) -> Result<(TcpStream, SocketAddr), DialError> {
         let mut answers = self.resolver.ask(name);
         let mut lead: Option<Pin<Box<Sleep>>> = None;
         let mut held = Vec::new();
@@ -268,7 +267,7 @@ impl Dialer {
     }
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send>>;
 
 /// Attempts to connect, each begun a while after the one before or as soon as that has failed.
 struct Race<'a> {
@@ -321,6 +320,9 @@ impl<'a> Race<'a> {
                 self.added += 1;
             }
         }
+        if self.waiting.len() < 2 {
+            return;
+        }
         let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
             self.waiting.drain(..).partition(|address| Family::of(address.ip()) == self.options.prefer);
         while let Some(address) = first.pop_front() {
@@ -331,13 +333,17 @@ impl<'a> Race<'a> {
     }
 
     /// The first connection that is made; an error when all have failed and, `complete` being true, none will be added.
-    fn poll(&mut self, cx: &mut Context<'_>, complete: bool) -> Poll<Result<TcpStream, DialError>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        complete: bool,
+    ) -> Poll<Result<(TcpStream, SocketAddr), DialError>> {
         loop {
             let mut at = 0;
             let mut any_failed = false;
             while at < self.running.len() {
                 match self.running[at].as_mut().poll(cx) {
-                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Ok(connected)) => return Poll::Ready(Ok(connected)),
                     Poll::Ready(Err(error)) => {
                         drop(self.running.swap_remove(at));
                         self.note(error.into());
@@ -392,11 +398,12 @@ impl<'a> Race<'a> {
     }
 }
 
-async fn connect(address: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(from) = from else { return TcpStream::connect(address).await };
+async fn connect(address: SocketAddr, from: Option<IpAddr>) -> io::Result<(TcpStream, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket::bind_source(&socket, from)?;
-    socket.connect(address).await
+    if let Some(from) = from {
+        socket::bind_source(&socket, from)?;
+    }
+    Ok((socket.connect(address).await?, address))
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl<C: Conduit, O: Conduit> Relay<C, O> {
         }
         let (up, down) = (&mut self.up, &mut self.down);
         let before = up.moved() + down.moved();
-        let up_done = match up.poll(cx, &mut self.client, &mut self.origin, &self.counts) {
+        let up_done = match up.poll(cx, (&mut self.client, &mut self.origin), &self.counts, down.is_done()) {
             Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
             Poll::Ready(Err(Fault::Sink(error))) => {
                 self.deaf = Some(Deaf { error, down: down.moved(), ended: down.is_done() });
@@ -198,7 +198,7 @@ impl<C: Conduit, O: Conduit> Relay<C, O> {
             }
             polled => polled.is_ready(),
         };
-        let down_done = match down.poll(cx, &mut self.origin, &mut self.client, &self.counts) {
+        let down_done = match down.poll(cx, (&mut self.origin, &mut self.client), &self.counts, up_done) {
             Poll::Ready(Err(Fault::Source(error))) => return Poll::Ready(RelayOutcome::OriginFailed(error)),
             Poll::Ready(Err(Fault::Sink(error))) => return Poll::Ready(RelayOutcome::ClientFailed(error)),
             polled => polled.is_ready(),

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::{ahead::Ahead, relay::Conduit};
+use super::{ahead::Ahead, relay::Conduit, tls::Protocol};
 
 /// A stream of bytes to a peer.
 #[derive(Debug)]
@@ -90,6 +90,15 @@ impl Stream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What was agreed on to be spoken inside TLS. On anything else it is HTTP/1.1.
+    #[must_use]
+    pub fn agreed(&self) -> Protocol {
+        match self {
+            Self::Tls(tls) => Protocol::agreed(tls.get_ref().1.alpn_protocol()),
+            Self::Tcp(_) | Self::Carried(_) => Protocol::Http1,
+        }
     }
 
     /// Says that it ends, as far as that takes no waiting, where the end of the connection alone does not say so.
@@ -194,12 +203,20 @@ fn read_records(
 ) -> Poll<io::Result<()>> {
     let before = buf.filled().len();
     let mut seen = before;
+    let (ahead, session) = tls.get_ref();
+    if session.wants_read() && ahead.is_silent(cx) {
+        return Poll::Pending;
+    }
     loop {
         let polled = Pin::new(&mut *tls).poll_read(cx, buf);
         let now = buf.filled().len();
         if now == seen || buf.remaining() == 0 || !matches!(polled, Poll::Ready(Ok(()))) {
             // An end or a failure behind what was read is found again by who asks again.
             return if now > before { Poll::Ready(Ok(())) } else { polled };
+        }
+        let (ahead, session) = tls.get_ref();
+        if session.wants_read() && ahead.is_drained() {
+            return Poll::Ready(Ok(()));
         }
         seen = now;
     }

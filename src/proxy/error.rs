@@ -242,7 +242,9 @@ impl From<UpstreamError> for ProxyError {
         let (status, kind) = match &error {
             UpstreamError::Dial(dial) => return Self::from(dial),
             UpstreamError::Tls(tls) => return Self::from(tls),
-            UpstreamError::Terminated => (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated),
+            UpstreamError::Terminated | UpstreamError::Reset | UpstreamError::Unprocessed => {
+                (StatusCode::BAD_GATEWAY, Kind::ConnectionTerminated)
+            }
             UpstreamError::Malformed => (StatusCode::BAD_GATEWAY, Kind::HttpProtocolError),
             UpstreamError::HeadTooLarge => (StatusCode::BAD_GATEWAY, Kind::HttpResponseHeaderSectionSize),
             UpstreamError::HeadTimeout | UpstreamError::BodyTimeout => {

@@ -6,6 +6,7 @@
 
 mod answered;
 mod sending;
+mod shared;
 mod through;
 
 use std::{future::poll_fn, mem::MaybeUninit, net::IpAddr, sync::Arc};
@@ -34,10 +35,10 @@ use crate::{
         response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
         target::Scheme,
     },
-    net::authority::Authority,
+    net::{authority::Authority, tls::Protocol},
     policy::Permit,
     server::{After, Client, RequestHead},
-    upstream::{Connection, Pool, Turn, UpstreamError, parent::Purpose, retry},
+    upstream::{Connection, Kind, Pool, Turn, UpstreamError, parent::Purpose, retry},
 };
 
 /// One request that may be sent to its origin.
@@ -132,13 +133,17 @@ async fn send<'a>(
     }
     let now = Instant::now();
     let mut attending = Attending::new(errand, prepare(errand, client.peer().ip(), exchange, None)?, now);
-    let is_tls = errand.scheme == Scheme::Https;
+    let kind = match errand.scheme {
+        Scheme::Http => Kind::Clear,
+        Scheme::Https if shared::needs_http1(errand, attending.upgrade.as_ref()) => Kind::TlsHttp1,
+        Scheme::Https => Kind::Tls,
+    };
     let pooled =
-        errand.pool.take(&errand.origin, (0, is_tls), now, |peer| errand.permit.reach.check(peer).is_ok());
+        errand.pool.take(&errand.origin, (0, kind), now, |peer| errand.permit.reach.check(peer).is_ok());
     let mut connection = match pooled {
         Some(connection) => connection,
         None => {
-            let connection = connect(errand, exchange).await?;
+            let connection = connect(errand, kind, exchange).await?;
             // It has not waited for an answer meanwhile.
             attending.restart();
             connection
@@ -148,8 +153,7 @@ async fn send<'a>(
     loop {
         exchange.reached(&errand.permit, connection.peer(), connection.is_reused());
         let attended = poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await;
-        // Whatever is said next, what was begun is finished first; a client that is gone is found out then.
-        let _ = attending.finish_interim(client).await;
+        attending.finish_interim(client).await;
         let failure = match attended {
             Ok(end) => {
                 exchange.answered();
@@ -158,28 +162,38 @@ async fn send<'a>(
             Err(Failed::Client(error)) => return Err(error),
             Err(Failed::Origin(error)) => error,
         };
-        let attempt = attending.attempt(&connection);
-        if repeated || !matches!(failure, UpstreamError::Terminated) || !retry::may_repeat(attempt) {
+        let attempt = attending.attempt(&connection, &failure);
+        if repeated || !failure.is_end() || !retry::may_repeat(attempt) {
             return Err(failure.into());
         }
         repeated = true;
         exchange.repeated();
-        connection = connect(errand, exchange).await?;
+        connection = connect(errand, kind, exchange).await?;
         attending.restart();
     }
 }
 
-async fn connect(errand: &Errand<'_>, exchange: &mut Exchange) -> Result<Box<Connection>, ProxyError> {
+async fn connect(
+    errand: &Errand<'_>,
+    kind: Kind,
+    exchange: &mut Exchange,
+) -> Result<Box<Connection>, ProxyError> {
     // Boxed, as it is large and rare: an exchange on a connection that is there does not carry the room for it.
     let (live, deadline) = (errand.live, Instant::now() + errand.permit.route.timeouts.connect);
+    if kind == Kind::Tls && live.connector.offers(Protocol::Http2) {
+        return Box::pin(shared::connect(errand, deadline, exchange)).await;
+    }
     let mut dialled = Box::pin(live.dial(&errand.origin, &errand.permit)).await?;
-    let is_tls = errand.scheme == Scheme::Https;
-    if is_tls {
-        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, deadline)).await?;
+    if kind != Kind::Clear {
+        dialled = Box::pin(live::encrypt(live, &errand.origin, dialled, false, deadline)).await?;
     }
     exchange.dialled(&dialled);
     let connection = Connection::new(dialled, Arc::clone(&errand.origin), exchange.seat().clone());
-    Ok(if is_tls { connection.verified_by(live.connector.clone()) } else { connection })
+    Ok(match kind {
+        Kind::Clear => connection,
+        Kind::Tls => connection.verified_by(live.connector.clone()),
+        Kind::TlsHttp1 => connection.verified_by(live.connector.clone()).of_http1(),
+    })
 }
 
 /// What a proxy is asked for (RFC 9112 section 3.2.2). The whole server is asked for without a path (section 3.2.4).

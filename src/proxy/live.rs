@@ -159,16 +159,23 @@ impl Live {
 }
 
 /// What is said to an origin is encrypted, or nothing is: with TLS to `origin`, whose name is verified, until
-/// `deadline`.
+/// `deadline`. HTTP/2 is spoken inside only where it may be offered.
 pub(super) async fn encrypt(
     live: &Live,
     origin: &Authority,
     dialled: Dialled,
+    offers_http2: bool,
     deadline: Instant,
 ) -> Result<Dialled, ProxyError> {
     let Dialled { stream, peer, dns, connect } = dialled;
     let began = Instant::now();
-    let connecting = live.connector.connect(stream, &origin.host);
+    let connecting = async {
+        if offers_http2 {
+            live.connector.agree(stream, &origin.host).await
+        } else {
+            live.connector.connect(stream, &origin.host).await
+        }
+    };
     let connected = match timeout_at(deadline, connecting).await {
         Ok(connected) => connected.map_err(|error| ProxyError::from(&error))?,
         Err(_) => return Err(ProxyError::from(&DialError::Timeout)),

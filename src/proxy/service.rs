@@ -158,12 +158,22 @@ impl Service for Proxy {
             Ok(permit) => permit,
             Err(error) => return respond::failure(client, exchange, error, form).await,
         };
-        if resource.is_ours && !matches!(permit.route.via, Via::Origin(_)) {
+        let mut errand = Errand {
+            pool: &self.pool,
+            live: &live,
+            head,
+            origin: resource.host,
+            scheme: resource.scheme,
+            path: resource.path,
+            max_forwards: None,
+            permit,
+        };
+        if resource.is_ours && !matches!(errand.permit.route.via, Via::Origin(_)) {
             // For others, perhaps, but not for who sends it.
-            return local::answer(client, exchange, &head.method, &resource.path, form).await;
+            return local::answer(client, exchange, &head.method, &errand.path, form).await;
         }
-        let max_forwards = match trace::take_hop(&head.method, head.fields()) {
-            Ok(Hops::On(left)) => left,
+        match trace::take_hop(&head.method, head.fields()) {
+            Ok(Hops::On(left)) => errand.max_forwards = left,
             Ok(Hops::Here) if head.method == Method::TRACE => {
                 return local::trace(client, exchange, &head.raw, form).await;
             }
@@ -172,17 +182,8 @@ impl Service for Proxy {
                 let error = ProxyError::bad_request(error.to_string());
                 return respond::failure(client, exchange, error, form).await;
             }
-        };
-        let errand = Errand {
-            pool: &self.pool,
-            live: &live,
-            head,
-            origin: resource.host,
-            scheme: resource.scheme,
-            path: target::origin_form(&head.method, resource.path),
-            max_forwards,
-            permit,
-        };
+        }
+        errand.path = target::origin_form(&head.method, errand.path);
         forward::forward(&errand, client, exchange, form).await
     }
 
@@ -401,6 +402,7 @@ pub(super) async fn weigh(
         .decide(&facts)
         .inspect_err(|refusal| exchange.would_route(refusal.would_route.as_deref()))?;
     if let Some(limiter) = &live.limiter {
+        // Boxed, as it may have to ask elsewhere, and most have no limits.
         match Box::pin(limiter.admit(&facts)).await {
             Ok(grant) => exchange.granted(grant),
             Err(limited) if live.reports_only => exchange.would_refuse(&limited.rule),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::StatusCode;
+use tokio::time::timeout;
 
 use super::{
     error::{Blame, ProxyError},
@@ -119,12 +120,17 @@ impl<'a> Through<'a> {
     }
 
     /// What it takes to connect to the next server, or through it.
-    pub(super) fn errand<'e>(&'e self, purpose: Purpose, lines: &'e [u8]) -> Errand<'e> {
+    pub(super) fn errand<'e>(
+        &'e self,
+        (purpose, offers_http2): (Purpose, bool),
+        lines: &'e [u8],
+    ) -> Errand<'e> {
         Errand {
             dialer: &self.live.dialer,
             connector: &self.live.connector,
             origin: self.origin,
             purpose,
+            offers_http2,
             lines,
             limits: self.live.response_limits,
             ends: self.ends,
@@ -133,11 +139,22 @@ impl<'a> Through<'a> {
         }
     }
 
-    /// Connects to the server, or through it.
+    /// Waits for what is worth no more of the time that is left than connecting is.
+    pub(super) async fn wait<T>(&mut self, change: impl Future<Output = T>) -> Result<T, Failure> {
+        let began = Instant::now();
+        let changed = timeout(self.choice.share_of(self.left), change).await;
+        self.left = self.left.saturating_sub(began.elapsed());
+        changed.map_err(|_| {
+            let error = explain(self.group, &ParentError::Timeout);
+            Failure { error, is_its_own: true, may_move: true }
+        })
+    }
+
+    /// Connects to the server, or through it. With true, what is spoken inside TLS is agreed on.
     pub(super) async fn connect(
         &mut self,
         turn: &Turn,
-        purpose: Purpose,
+        purpose: (Purpose, bool),
         lines: &[u8],
         exchange: &mut Exchange,
     ) -> Result<Reached, Failure> {

@@ -114,7 +114,7 @@ async fn through(
     let mut through = Through::new(group, live, origin, client, connect, &seat);
     loop {
         let mut turn = through.next_turn()?;
-        match through.connect(&turn, Purpose::Tunnel, &lines, exchange).await {
+        match through.connect(&turn, (Purpose::Tunnel, false), &lines, exchange).await {
             Ok(Reached { dialled, early }) => {
                 exchange.reached_server(dialled.peer, false);
                 turn.answered();
@@ -149,7 +149,8 @@ impl Tongue {
             let bound = origin.and_then(|origin| origin.local_addr().ok());
             return reply(Reply::Succeeded, bound);
         };
-        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let mut head = Vec::with_capacity(128);
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         if let Some(via) = live.name.via() {
             for part in [b"via: ", via.member(Version::HTTP_11), b"\r\n"] {
                 head.extend_from_slice(part);

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection to an origin.
+//! One HTTP/1.1 connection to an origin, or a stream of HTTP/2 that looks like one.
 //!
 //! It has no task of its own: the exchange that holds it moves its bytes, and whoever takes it out of the pool looks at it first,
 //! which shows at that moment whether the origin has closed it or sent something that nobody asked for.
@@ -29,7 +29,22 @@ use crate::{
     shared_memory::Seat,
 };
 
-use super::{error::UpstreamError, place::Place};
+use super::{
+    error::UpstreamError,
+    http2::{OpenStream, Session, StreamFault},
+    place::Place,
+};
+
+/// What is spoken on a connection, as far as it matters to who may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// HTTP/1.1 in clear text.
+    Clear,
+    /// TLS, and in it what was agreed on.
+    Tls,
+    /// TLS, and in it HTTP/1.1, for nothing else was offered.
+    TlsHttp1,
+}
 
 /// A connection to an origin that is open and not in use by anybody else. It lives in a box, for it goes from hand to hand.
 #[derive(Debug)]
@@ -41,12 +56,12 @@ pub struct Connection {
     peer: SocketAddr,
     /// The server of a group that it leads to or through; 0 = none.
     pub(super) way: u64,
-    is_tls: bool,
+    pub(super) kind: Kind,
     /// No other request may have it.
     is_for_one: bool,
     /// Who has made sure that it is the origin.
     verified_by: Option<Connector>,
-    pub(super) place: Place,
+    standing: Standing,
     /// It was in the pool: the origin may have closed it at any time.
     pub(super) reused: bool,
     /// How far the inbox was searched for the end of a head.
@@ -62,20 +77,54 @@ pub struct Connection {
     pub(super) keep_alive: Option<Duration>,
 }
 
+/// What a connection is counted as.
+#[derive(Debug)]
+enum Standing {
+    /// One connection.
+    Own(Place),
+    /// A stream of one that is counted.
+    Shared(OpenStream),
+}
+
 impl Connection {
     /// A connection that was just dialled. It is counted in `seat` as long as it lives.
     #[must_use]
     pub fn new(dialled: Dialled, origin: Arc<Authority>, seat: Seat) -> Box<Self> {
+        let kind = if dialled.stream.is_tls() { Kind::Tls } else { Kind::Clear };
+        Self::with(dialled.stream, dialled.peer, kind, origin, Standing::Own(Place::in_use(seat)))
+    }
+
+    /// A stream of `session`; none when it has no room, or was idle and idle ones are not kept. It is for one request.
+    pub(super) fn shared(
+        session: &Arc<Session>,
+        origin: Arc<Authority>,
+        way: u64,
+        is_kept: bool,
+    ) -> Option<Box<Self>> {
+        let (carriage, open, was_used) = session.open(is_kept)?;
+        let (stream, standing) = (Stream::Carried(Box::new(carriage)), Standing::Shared(open));
+        let mut connection = Self::with(stream, session.peer(), Kind::Tls, origin, standing);
+        (connection.is_for_one, connection.reused) = (true, was_used);
+        Some(connection.by_way_of(way))
+    }
+
+    fn with(
+        stream: Stream,
+        peer: SocketAddr,
+        kind: Kind,
+        origin: Arc<Authority>,
+        standing: Standing,
+    ) -> Box<Self> {
         Box::new(Self {
-            is_tls: dialled.stream.is_tls(),
+            kind,
             is_for_one: false,
             verified_by: None,
-            stream: Some(dialled.stream),
+            stream: Some(stream),
             inbox: Inbox::new(),
             origin,
-            peer: dialled.peer,
+            peer,
             way: 0,
-            place: Place::in_use(seat),
+            standing,
             reused: false,
             searched: 0,
             has_answered: false,
@@ -100,17 +149,20 @@ impl Connection {
         self
     }
 
+    /// Nothing but HTTP/1.1 was offered on it: it is for requests that need that.
+    #[must_use]
+    pub fn of_http1(mut self: Box<Self>) -> Box<Self> {
+        if self.kind == Kind::Tls {
+            self.kind = Kind::TlsHttp1;
+        }
+        self
+    }
+
     /// It is with TLS, and `connector` has verified whose it is.
     #[must_use]
     pub fn verified_by(mut self: Box<Self>, connector: Connector) -> Box<Self> {
         self.verified_by = Some(connector);
         self
-    }
-
-    /// Whether it is with TLS.
-    #[must_use]
-    pub fn is_tls(&self) -> bool {
-        self.is_tls
     }
 
     /// Whether who has verified it would not do so any more.
@@ -172,10 +224,7 @@ impl Connection {
             }
             match ready!(self.inbox.poll_fill(cx, self.stream.as_mut().expect(HTTP))) {
                 Ok(0) => return Poll::Ready(Err(UpstreamError::Terminated)),
-                Err(error) => {
-                    let tls = TlsError::of(&error).map(UpstreamError::Tls);
-                    return Poll::Ready(Err(tls.unwrap_or(UpstreamError::Terminated)));
-                }
+                Err(error) => return Poll::Ready(Err(failure(&error))),
                 Ok(_) => {}
             }
         }
@@ -212,7 +261,14 @@ impl Connection {
         self.is_kept = false;
         self.has_answered = false;
         self.is_in_midst = true;
-        self.place.change(false);
+        self.count_as(false);
+    }
+
+    /// It is kept for the next request, or in use again.
+    pub(super) fn count_as(&mut self, is_kept: bool) {
+        if let Standing::Own(place) = &mut self.standing {
+            place.change(is_kept);
+        }
     }
 
     /// The stream, and what was read from it and belongs to no response.
@@ -224,10 +280,29 @@ impl Connection {
 
 const HTTP: &str = "HTTP has not ended on it";
 
+/// Why a response did not come.
+#[cold]
+fn failure(error: &io::Error) -> UpstreamError {
+    match StreamFault::inside(error) {
+        Some(StreamFault::Unprocessed | StreamFault::NeedsHttp1) => UpstreamError::Unprocessed,
+        Some(StreamFault::Malformed) => UpstreamError::Malformed,
+        Some(StreamFault::Tls(error)) => UpstreamError::Tls(error.clone()),
+        Some(StreamFault::Reset) => UpstreamError::Reset,
+        Some(StreamFault::Ended) => UpstreamError::Terminated,
+        None => TlsError::of(error).map_or(UpstreamError::Terminated, UpstreamError::Tls),
+    }
+}
+
 impl Drop for Connection {
     /// An exchange that is dropped in its midst must not look complete, and what the origin has not taken of it is not to
     /// wait for it in the kernel: the connection is reset.
     fn drop(&mut self) {
+        if let Standing::Shared(stream) = &self.standing
+            && self.is_in_midst
+            && !self.has_answered
+        {
+            stream.doubt();
+        }
         match &mut self.stream {
             Some(stream) if self.is_in_midst => stream.reset_on_close(),
             Some(stream) => stream.say_farewell(),

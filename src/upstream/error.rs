@@ -20,6 +20,12 @@ pub enum UpstreamError {
     /// The origin closed the connection before it had sent a complete head.
     #[error("the origin closed the connection before its response")]
     Terminated,
+    /// The origin has given up the request (HTTP/2 only).
+    #[error("the origin cancelled the request before its response")]
+    Reset,
+    /// The origin says that it has done nothing with the request (HTTP/2 only).
+    #[error("the origin did not take the request")]
+    Unprocessed,
     /// What the origin sent is not a response.
     #[error("the origin's response cannot be understood")]
     Malformed,
@@ -38,6 +44,14 @@ pub enum UpstreamError {
     /// The origin's connection switched protocols without having been asked to.
     #[error("the origin switched to a protocol that was not asked for")]
     UpgradeFailed,
+}
+
+impl UpstreamError {
+    /// Whether the connection has ended, and nothing else is wrong: the same request may do better elsewhere.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Terminated | Self::Reset | Self::Unprocessed)
+    }
 }
 
 impl From<ResponseHeadError> for UpstreamError {

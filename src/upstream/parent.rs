@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
-    Connection, Pool, UpstreamError,
+    Approach, Connection, Kind, Pool, UpstreamError,
     announcement::{Ends, announce},
     backend::Backend,
     group::Turn,
@@ -59,6 +59,8 @@ pub struct Errand<'a> {
     pub origin: &'a Arc<Authority>,
     /// What it is for.
     pub purpose: Purpose,
+    /// Whether the requests may be sent in HTTP/2.
+    pub offers_http2: bool,
     /// Lines for the head of a `CONNECT`, each with its end.
     pub lines: &'a [u8],
     /// Bounds of the head that answers it.
@@ -135,28 +137,53 @@ impl Turn {
         }
     }
 
+    /// The kind of connection that such requests get, where nothing else speaks against it.
+    #[must_use]
+    pub fn kind(&self, purpose: Purpose) -> Kind {
+        match purpose == Purpose::Secrets || self.backend().scheme == ServerScheme::Https {
+            false => Kind::Clear,
+            // What is made for one request cannot be shared.
+            true if self.group().announces_clients() => Kind::TlsHttp1,
+            true => Kind::Tls,
+        }
+    }
+
     /// A connection that is kept for such requests. Those that are announced as a client's are not.
     #[must_use]
-    pub fn take(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Option<Box<Connection>> {
+    pub fn take(
+        &self,
+        pool: &Pool,
+        origin: &Arc<Authority>,
+        purpose: Purpose,
+        kind: Kind,
+    ) -> Option<Box<Connection>> {
         if self.group().announces_clients() {
             return None;
         }
         let backend = self.backend();
-        let is_tls = purpose == Purpose::Secrets || backend.scheme == ServerScheme::Https;
-        let way = (backend.way(purpose), is_tls);
+        let way = (backend.way(purpose), kind);
         pool.take(backend.key(origin, purpose), way, Instant::now().into(), |peer| {
             self.group().reach.check(peer).is_ok()
         })
     }
 
-    /// A connection that was made, for requests.
+    /// What to do for one that may speak HTTP/2, when none was kept.
     #[must_use]
-    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>) -> Box<Connection> {
+    pub fn approach(&self, pool: &Pool, origin: &Arc<Authority>, purpose: Purpose) -> Approach {
+        let backend = self.backend();
+        let may_reach = |peer| self.group().reach.check(peer).is_ok();
+        pool.approach(backend.key(origin, purpose), backend.way(purpose), may_reach)
+    }
+
+    /// A connection that was made, for requests in HTTP/1.1.
+    #[must_use]
+    pub fn keep(&self, dialled: Dialled, errand: &Errand<'_>, kind: Kind) -> Box<Connection> {
         let (backend, is_tls) = (self.backend(), dialled.stream.is_tls());
         let key = Arc::clone(backend.key(errand.origin, errand.purpose));
         let connection =
             Connection::new(dialled, key, errand.seat.clone()).by_way_of(backend.way(errand.purpose));
         let connection = if is_tls { connection.verified_by(errand.connector.clone()) } else { connection };
+        let connection = if kind == Kind::TlsHttp1 { connection.of_http1() } else { connection };
         if self.group().announces_clients() { connection.used_once() } else { connection }
     }
 
@@ -195,7 +222,10 @@ impl Turn {
         }
         if backend.scheme == ServerScheme::Https {
             let host = &backend.authority.host;
-            dialled = encrypt(errand.connector, dialled, host).await.map_err(ParentError::Tls)?;
+            // Parents are asked for tunnels in HTTP/1.1.
+            let offers_http2 = errand.offers_http2 && errand.purpose == Purpose::Requests;
+            let encrypted = encrypt(errand.connector, dialled, host, offers_http2);
+            dialled = encrypted.await.map_err(ParentError::Tls)?;
         }
         let reached = match (group.kind, backend.scheme, errand.purpose) {
             (GroupKind::Proxy, ServerScheme::Socks5, _) => {
@@ -214,7 +244,8 @@ impl Turn {
             // Nobody speaks first in TLS but us.
             return Err(ParentError::Malformed);
         }
-        let dialled = encrypt(errand.connector, reached.dialled, &errand.origin.host).await;
+        let host = &errand.origin.host;
+        let dialled = encrypt(errand.connector, reached.dialled, host, errand.offers_http2).await;
         Ok(Reached { dialled: dialled.map_err(ParentError::OriginTls)?, early: Bytes::new() })
     }
 }
@@ -236,10 +267,20 @@ impl Backend {
 }
 
 /// Speaks TLS with `host`, whose name is verified.
-async fn encrypt(connector: &Connector, dialled: Dialled, host: &Host) -> Result<Dialled, TlsError> {
+async fn encrypt(
+    connector: &Connector,
+    dialled: Dialled,
+    host: &Host,
+    offers_http2: bool,
+) -> Result<Dialled, TlsError> {
     let Dialled { stream, peer, dns, connect } = dialled;
     let began = Instant::now();
-    let stream = connector.connect(stream, host).await?.stream;
+    let connected = if offers_http2 {
+        connector.agree(stream, host).await
+    } else {
+        connector.connect(stream, host).await
+    };
+    let stream = connected?.stream;
     Ok(Dialled { stream, peer, dns, connect: connect + began.elapsed() })
 }
 

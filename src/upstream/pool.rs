@@ -13,7 +13,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::connection::Connection;
+use super::{
+    connection::{Connection, Kind},
+    http2::{Approach, Keeping, Sessions},
+};
 use crate::net::authority::Authority;
 
 /// How often idle connections are looked at.
@@ -28,25 +31,28 @@ pub struct PoolLimits {
     pub max_idle: usize,
     /// How long an idle connection is kept, unless the origin says less.
     pub idle_timeout: Duration,
+    /// How long an origin has to answer a PING of HTTP/2, or to let a session be closed.
+    pub patience: Duration,
 }
 
-/// The idle connections of this process.
+/// The idle connections of this process, and those of HTTP/2, which are shared.
 #[derive(Debug)]
 pub struct Pool {
     limits: Mutex<PoolLimits>,
     idle: Mutex<Idle>,
+    sessions: Arc<Sessions>,
     /// Wakes the sweep when the first connection arrives.
-    occupied: Notify,
+    occupied: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    /// Those in clear text, and those with TLS.
+    /// By [`Kind`].
     #[expect(
         clippy::vec_box,
         reason = "each is made, used and kept in its box: it is moved with every request"
     )]
-    origins: [HashMap<Arc<Authority>, Vec<Box<Connection>>>; 2],
+    origins: [HashMap<Arc<Authority>, Vec<Box<Connection>>>; 3],
     total: usize,
 }
 
@@ -54,10 +60,12 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(limits: PoolLimits) -> Self {
+        let sessions = Arc::new(Sessions::default());
         Self {
             limits: Mutex::new(limits),
             idle: Mutex::new(Idle { origins: Default::default(), total: 0 }),
-            occupied: Notify::new(),
+            occupied: Arc::clone(&sessions.occupied),
+            sessions,
         }
     }
 
@@ -66,19 +74,47 @@ impl Pool {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// Takes the most recently used connection to `origin` whose address `may_reach` allows. `way` is the server of a group that
-    /// it leads through, 0 for none, and whether it is with TLS: who is sent one way never gets a connection that was made for
-    /// another.
+    /// Takes the most recently used connection to `origin` whose address `may_reach` allows, or a stream of one that is shared.
+    /// `way` is the server of a group that it leads through, 0 for none: who is sent one way never gets a connection that was
+    /// made for another.
     pub fn take(
         &self,
         origin: &Authority,
-        (way, is_tls): (u64, bool),
+        (way, kind): (u64, Kind),
+        now: Instant,
+        may_reach: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Box<Connection>> {
+        let idle = self.take_idle(origin, (way, kind), now, &may_reach);
+        if idle.is_some() || kind == Kind::Clear {
+            return idle;
+        }
+        match kind {
+            // What was agreed on where there was a choice does as well.
+            Kind::TlsHttp1 => self.take_idle(origin, (way, Kind::Tls), now, &may_reach),
+            _ => self.sessions.take(origin, (way, self.limits().max_idle_per_host > 0), &may_reach),
+        }
+    }
+
+    /// What to do for a connection to `origin`, which may speak HTTP/2, when [`Self::take`] has found none.
+    pub fn approach(
+        &self,
+        origin: &Arc<Authority>,
+        way: u64,
+        may_reach: impl Fn(SocketAddr) -> bool,
+    ) -> Approach {
+        self.sessions.approach(origin, (way, self.limits().max_idle_per_host > 0), may_reach)
+    }
+
+    fn take_idle(
+        &self,
+        origin: &Authority,
+        (way, kind): (u64, Kind),
         now: Instant,
         may_reach: impl Fn(SocketAddr) -> bool,
     ) -> Option<Box<Connection>> {
         let limits = self.limits();
         let mut idle = self.idle();
-        let kept = idle.origins[usize::from(is_tls)].get_mut(origin)?;
+        let kept = idle.origins[kind as usize].get_mut(origin)?;
         let mut found = None;
         let mut removed = 0;
         let mut at = kept.len();
@@ -117,10 +153,8 @@ impl Pool {
         }
         let was_empty = idle.total == 0;
         idle.total += 1;
-        connection.place.change(true);
-        let kept = idle.origins[usize::from(connection.is_tls())]
-            .entry(Arc::clone(connection.origin()))
-            .or_default();
+        connection.count_as(true);
+        let kept = idle.origins[connection.kind as usize].entry(Arc::clone(connection.origin())).or_default();
         let surplus = (kept.len() >= limits.max_idle_per_host).then(|| kept.remove(0));
         kept.push(connection);
         idle.total -= usize::from(surplus.is_some());
@@ -138,7 +172,7 @@ impl Pool {
     /// Closes what is idle for too long or was closed by its origin, for ever. To be run in a task.
     pub async fn sweep(&self) {
         loop {
-            if self.idle_count() == 0 {
+            if self.idle_count() == 0 && self.sessions.is_empty() {
                 self.occupied.notified().await;
             }
             tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -151,10 +185,21 @@ impl Pool {
         let mut idle = self.idle();
         idle.origins.iter_mut().for_each(HashMap::clear);
         idle.total = 0;
+        drop(idle);
+        self.sessions.clear();
     }
 
     fn sweep_once(&self, now: Instant) {
         let limits = self.limits();
+        self.sessions.look(
+            now,
+            &Keeping {
+                max_idle_per_host: limits.max_idle_per_host,
+                max_idle: limits.max_idle,
+                idle: limits.idle_timeout,
+                patience: limits.patience,
+            },
+        );
         let mut idle = self.idle();
         let mut total = 0;
         for origins in &mut idle.origins {

@@ -14,6 +14,8 @@ pub struct Attempt<'a> {
     pub reused: bool,
     /// Not a byte of the request was written.
     pub unsent: bool,
+    /// The origin says that it has done nothing with the request.
+    pub unprocessed: bool,
     /// A byte of a response came.
     pub response_begun: bool,
     /// The request's body is still whole: it has none, or nothing was taken from it.
@@ -23,10 +25,9 @@ pub struct Attempt<'a> {
 /// Whether the same request may be sent again, once, on a new connection.
 #[must_use]
 pub fn may_repeat(attempt: Attempt<'_>) -> bool {
-    attempt.reused
-        && !attempt.response_begun
+    !attempt.response_begun
         && attempt.body_whole
-        && (attempt.unsent || attempt.method.is_idempotent())
+        && (attempt.unprocessed || (attempt.reused && (attempt.unsent || attempt.method.is_idempotent())))
 }
 
 /// Whether the same request may be given to another server of its group, when this one has closed the connection.
@@ -45,6 +46,7 @@ mod tests {
             method: &Method::GET,
             reused: true,
             unsent: false,
+            unprocessed: false,
             response_begun: false,
             body_whole: true,
         };
@@ -54,6 +56,8 @@ mod tests {
             ("POST that may have arrived", post, false),
             ("POST that cannot have arrived", Attempt { unsent: true, ..post }, true),
             ("a new connection", Attempt { reused: false, ..get }, false),
+            ("POST that was not processed", Attempt { reused: false, unprocessed: true, ..post }, true),
+            ("its body is spent", Attempt { unprocessed: true, body_whole: false, ..post }, false),
             ("an answer had begun", Attempt { response_begun: true, ..get }, false),
             ("the body is spent", Attempt { method: &Method::PUT, body_whole: false, ..get }, false),
         ] {

@@ -30,7 +30,7 @@ use crate::{
 const VERIFIERS: usize = 2;
 const MOST_VERIFIERS: usize = 8;
 
-/// What is spoken with clients inside TLS, the best first. What was agreed on comes to `server::connection`.
+/// What is spoken inside TLS, with clients and with origins, the best first. What was agreed on comes to `server::connection`.
 const SPOKEN: &[Protocol] = &[Protocol::Http2, Protocol::Http1];
 
 /// Why a proxy cannot be built.
@@ -135,7 +135,7 @@ fn connector(settings: &UpstreamTlsSettings) -> Connector {
         authorities: settings.ca_path.as_ref().map(|file| file.content.clone()),
         identity: settings.identity(),
         oldest: settings.min_version,
-        protocols: vec![Protocol::Http1],
+        protocols: if settings.http2 { SPOKEN.to_vec() } else { vec![Protocol::Http1] },
     })
 }
 
@@ -221,6 +221,7 @@ pub(super) fn pool_limits(settings: &Settings) -> PoolLimits {
         max_idle_per_host: settings.upstream.max_idle_per_host,
         max_idle: settings.upstream.max_idle,
         idle_timeout: settings.upstream.idle_timeout,
+        patience: settings.timeouts.connect,
     }
 }
 

@@ -66,7 +66,7 @@ fn every_key_of_the_settings_is_told_by_its_name() {
          limits: { max_connections: 1, max_connections_per_client: 1, max_header_bytes: 1KiB, max_headers: 1, max_body_size: 1 }\n\
          timeouts: { client_header: 1, client_idle: 1, body_idle: 1, connect: 1, response_head: 1, tunnel_idle: 1, half_close: 1 }\n\
          upstream: { max_idle_per_host: 1, max_idle: 1, idle_timeout: 1, tcp_keepalive: 1, bind_addr: \"127.0.0.1\", \
-         tls: { system_roots: false, ca_path: \"CERT\", client_cert_path: \"CERT\", client_key_path: \"KEY\", min_version: 1.3 } }\n\
+         tls: { system_roots: false, ca_path: \"CERT\", client_cert_path: \"CERT\", client_key_path: \"KEY\", min_version: 1.3, http2: false } }\n\
          dns: { servers: [\"192.0.2.53\"], cache_size: 1, negative_ttl: 1, prefer: ipv4 }\n\
          forwarding: { via: off, client_address: delete, preserve_header_case: true, request_id_header: x-request-id }\n\
          access: { mode: report, clients: [], destinations: { deny: [], allow: [special] }, connect_ports: [], users_file: \"USERS\", realm: x, local_client_bypass: false }\n\

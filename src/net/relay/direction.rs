@@ -117,13 +117,13 @@ impl Direction {
     }
 
     /// Ready when the source has finished and the sink knows. Bytes are moved as long as there are any, and the task woken
-    /// again after a while of that.
+    /// again after a while of that. With the `last` direction both connections end.
     pub(super) fn poll<S: Conduit, D: Conduit>(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut S,
-        sink: &mut D,
+        (source, sink): (&mut S, &mut D),
         counts: &RelayCounts,
+        last: bool,
     ) -> Poll<Result<(), Fault>> {
         for _ in 0..self.turns {
             match self.state {
@@ -132,6 +132,8 @@ impl Direction {
                 _ if !matches!(self.held, Held::Nothing) => ready!(self.write_held(cx, sink, counts))?,
                 #[cfg(target_os = "linux")]
                 _ if self.bulk.is_holding() => ready!(self.drain_pipe(cx, sink, counts))?,
+                // A socket says by its close that it has finished.
+                State::Ending if last && sink.plain().is_some() => self.state = State::Done,
                 State::Ending => {
                     // An error here says that the sink is gone, which its own direction finds out.
                     let _ = ready!(Pin::new(&mut *sink).poll_shutdown(cx));

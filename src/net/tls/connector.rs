@@ -36,7 +36,7 @@ pub struct ConnectorOptions {
     pub identity: Option<Identity>,
     /// The oldest version.
     pub oldest: Oldest,
-    /// What may be spoken inside, the best first.
+    /// What may be spoken inside where there is a choice, the best first. Where there is none, it is HTTP/1.1.
     pub protocols: Vec<Protocol>,
 }
 
@@ -47,8 +47,16 @@ pub struct Connector(Arc<Inner>);
 struct Inner {
     options: ConnectorOptions,
     /// Made when it is needed first: most proxies never do.
-    ready: OnceCell<TlsConnector>,
+    ready: OnceCell<Ready>,
     is_retired: AtomicBool,
+}
+
+/// What shakes hands. Both remember the same sessions.
+#[derive(Clone)]
+struct Ready {
+    http1: TlsConnector,
+    /// With all of [`ConnectorOptions::protocols`].
+    any: TlsConnector,
 }
 
 /// A server whose handshake is complete, and who is who was asked for.
@@ -86,26 +94,34 @@ impl Connector {
         self.0.is_retired.load(Ordering::Relaxed)
     }
 
-    /// Shakes hands with `host`, which is at the other end of `stream`: its name is asked for (SNI) and verified. There is no
-    /// deadline in here; dropping the future closes the stream.
+    /// Whether anything but HTTP/1.1 may be spoken inside.
+    #[must_use]
+    pub fn offers(&self, protocol: Protocol) -> bool {
+        self.0.options.protocols.contains(&protocol)
+    }
+
+    /// Shakes hands with `host`, which is at the other end of `stream`: its name is asked for (SNI) and verified. HTTP/1.1 is
+    /// spoken inside. There is no deadline in here; dropping the future closes the stream.
     ///
     /// # Errors
     ///
     /// See [`TlsError`]; the stream is closed then.
     pub async fn connect(&self, stream: Stream, host: &Host) -> Result<Connected, TlsError> {
-        let name = server_name(host)?;
-        let connector = self.0.ready.get_or_try_init(|| self.make()).await?;
-        let tls = connector
-            .connect(name, Ahead::new(stream, &[]))
-            .await
-            .map_err(|error| TlsError::of_handshake(&error))?;
-        let (_, session) = tls.get_ref();
-        let protocol = Protocol::agreed(session.alpn_protocol());
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Connected { stream: Stream::Tls(Box::new(tls.into())), protocol, resumed })
+        let ready = self.0.ready.get_or_try_init(|| self.make()).await?;
+        shake(&ready.http1, stream, host).await
     }
 
-    async fn make(&self) -> Result<TlsConnector, TlsError> {
+    /// The same, but what is spoken inside is agreed on (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::connect`].
+    pub async fn agree(&self, stream: Stream, host: &Host) -> Result<Connected, TlsError> {
+        let ready = self.0.ready.get_or_try_init(|| self.make()).await?;
+        shake(&ready.any, stream, host).await
+    }
+
+    async fn make(&self) -> Result<Ready, TlsError> {
         let options = self.0.options.clone();
         // The authorities of the system are in files.
         let made = tokio::task::spawn_blocking(move || make(&options)).await;
@@ -113,7 +129,17 @@ impl Connector {
     }
 }
 
-fn make(options: &ConnectorOptions) -> Result<TlsConnector, TlsError> {
+async fn shake(connector: &TlsConnector, stream: Stream, host: &Host) -> Result<Connected, TlsError> {
+    let name = server_name(host)?;
+    let connecting = connector.connect(name, Ahead::new(stream, &[]));
+    let tls = connecting.await.map_err(|error| TlsError::of_handshake(&error))?;
+    let (_, session) = tls.get_ref();
+    let protocol = Protocol::agreed(session.alpn_protocol());
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    Ok(Connected { stream: Stream::Tls(Box::new(tls.into())), protocol, resumed })
+}
+
+fn make(options: &ConnectorOptions) -> Result<Ready, TlsError> {
     let roots = match (&options.authorities, options.system_roots) {
         (Some(own), false) => Arc::clone(own.store()),
         (None, true) => Arc::clone(&SYSTEM),
@@ -134,8 +160,10 @@ fn make(options: &ConnectorOptions) -> Result<TlsConnector, TlsError> {
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.0))))
         }
     };
-    config.alpn_protocols = Protocol::names(&options.protocols);
-    Ok(Arc::new(config).into())
+    config.alpn_protocols = Protocol::names(&[Protocol::Http1]);
+    let mut any = config.clone();
+    any.alpn_protocols = Protocol::names(&options.protocols);
+    Ok(Ready { http1: Arc::new(config).into(), any: Arc::new(any).into() })
 }
 
 /// Whom the system trusts.

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
 /// A handshake that has failed, or a stream that TLS has ended.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The certificate of the peer is not to be trusted, or there is none.

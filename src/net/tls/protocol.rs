@@ -29,7 +29,7 @@ impl Protocol {
     }
 
     /// What was agreed on.
-    pub(super) fn agreed(name: Option<&[u8]>) -> Self {
+    pub(in crate::net) fn agreed(name: Option<&[u8]>) -> Self {
         if name == Some(Self::Http2.name()) { Self::Http2 } else { Self::Http1 }
     }
 

@@ -1,7 +1,7 @@
 //! A request on its way: written, held back, waited for, until the head of the final response is here.
 
 use std::{
-    io, mem,
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -93,23 +93,25 @@ impl<'a> Attending<'a> {
         })
     }
 
-    /// Sends what is left of interim responses: only then may anything else be said.
-    ///
-    /// # Errors
-    ///
-    /// The client's connection has failed.
-    pub(super) async fn finish_interim(&mut self, client: &mut Client) -> io::Result<()> {
+    /// Sends what is left of interim responses. Whatever is said next, what was begun is finished first; a client that is gone
+    /// is found out then.
+    pub(super) async fn finish_interim(&mut self, client: &mut Client) {
         let interim = mem::take(&mut self.interim);
         let sent = mem::take(&mut self.interim_at);
-        if sent == interim.len() { Ok(()) } else { client.send(&interim[sent..]).await }
+        if sent < interim.len() {
+            // Boxed, as there hardly ever are any.
+            let _ = Box::pin(client.send(&interim[sent..])).await;
+        }
     }
 
-    /// What is known of it, now that it has failed on `connection`.
-    pub(super) fn attempt(&self, connection: &Connection) -> Attempt<'_> {
+    /// What is known of it, now that it has failed on `connection` in this way.
+    pub(super) fn attempt(&self, connection: &Connection, failure: &UpstreamError) -> Attempt<'_> {
         Attempt {
             method: &self.errand.head.method,
-            reused: connection.is_reused(),
+            // Who resets a stream is there.
+            reused: connection.is_reused() && !matches!(failure, UpstreamError::Reset),
             unsent: !self.request.has_begun(),
+            unprocessed: matches!(failure, UpstreamError::Unprocessed),
             response_begun: connection.has_answered(),
             body_whole: !self.request.took_content(),
         }

@@ -13,16 +13,18 @@ use super::{
     answered::Answered,
     prepare,
     sending::{Attending, Failed},
+    shared,
 };
 use crate::{
     message::target::Scheme,
+    net::tls::Protocol,
     proxy::{
         error::ProxyError,
         exchange::Exchange,
         through::{Failure, Through, bad_credentials},
     },
     server::Client,
-    upstream::{Connection, Group, Turn, UpstreamError, parent::Purpose, retry},
+    upstream::{Approach, Connection, Group, Kind, Turn, parent::Purpose, retry},
 };
 
 /// Sends the request through `group`.
@@ -62,12 +64,16 @@ async fn give<'a>(
     exchange: &mut Exchange,
 ) -> Result<(Box<Connection>, usize), Failure> {
     let purpose = turn.purpose(errand.scheme == Scheme::Https);
-    let mut connection = match turn.take(errand.pool, &errand.origin, purpose) {
-        Some(connection) => connection,
-        None => connect(turn, purpose, through, exchange).await?,
-    };
     let prepared = prepare(errand, client.peer().ip(), exchange, Some((turn, purpose)))
         .map_err(Failure::of_the_client)?;
+    let kind = match turn.kind(purpose) {
+        Kind::Tls if shared::needs_http1(errand, prepared.upgrade.as_ref()) => Kind::TlsHttp1,
+        kind => kind,
+    };
+    let mut connection = match turn.take(errand.pool, &errand.origin, purpose, kind) {
+        Some(connection) => connection,
+        None => connect(errand, turn, (purpose, kind), through, exchange).await?,
+    };
     let attending = match attending {
         Some(before) => {
             before.begin_again(prepared);
@@ -75,11 +81,11 @@ async fn give<'a>(
         }
         None => attending.insert(Attending::new(errand, prepared, Instant::now())),
     };
+    let mut repeated = false;
     loop {
         exchange.reached_server(connection.peer(), connection.is_reused());
         let attended = poll_fn(|cx| attending.poll(cx, client, &mut connection, exchange)).await;
-        // Whatever is said next, what was begun is finished first; a client that is gone is found out then.
-        let _ = attending.finish_interim(client).await;
+        attending.finish_interim(client).await;
         let failure = match attended {
             // What the parent wants to know is not for the client to tell.
             Ok(end) if turn.wants_whole_url(purpose) && wants_password(&mut connection, end) => {
@@ -89,26 +95,51 @@ async fn give<'a>(
             Err(Failed::Client(error)) => return Err(Failure::of_the_client(error)),
             Err(Failed::Origin(failure)) => failure,
         };
-        let attempt = attending.attempt(&connection);
-        let is_closed = matches!(failure, UpstreamError::Terminated);
-        if !is_closed || !retry::may_repeat(attempt) {
-            let may_move = is_closed && retry::may_move(attempt);
+        let attempt = attending.attempt(&connection, &failure);
+        if repeated || !failure.is_end() || !retry::may_repeat(attempt) {
+            let may_move = failure.is_end() && retry::may_move(attempt);
             return Err(Failure { error: failure.into(), is_its_own: true, may_move });
         }
+        repeated = true;
         exchange.repeated();
-        connection = connect(turn, purpose, through, exchange).await?;
+        connection = connect(errand, turn, (purpose, kind), through, exchange).await?;
         attending.restart();
     }
 }
 
 async fn connect(
+    errand: &Errand<'_>,
     turn: &Turn,
-    purpose: Purpose,
+    (purpose, kind): (Purpose, Kind),
     through: &mut Through<'_>,
     exchange: &mut Exchange,
 ) -> Result<Box<Connection>, Failure> {
-    let reached = through.connect(turn, purpose, b"", exchange).await?;
-    Ok(turn.keep(reached.dialled, &through.errand(purpose, b"")))
+    let live = errand.live;
+    if kind != Kind::Tls || !live.connector.offers(Protocol::Http2) {
+        let reached = through.connect(turn, (purpose, false), b"", exchange).await?;
+        return Ok(turn.keep(reached.dialled, &through.errand((purpose, false), b""), kind));
+    }
+    let dialling = loop {
+        match turn.approach(errand.pool, &errand.origin, purpose) {
+            Approach::Open(connection) => return Ok(connection),
+            Approach::Dial(dialling) => break dialling,
+            Approach::Wait(change) => through.wait(change).await?,
+        }
+    };
+    let reached = match through.connect(turn, (purpose, dialling.offers_http2()), b"", exchange).await {
+        Ok(reached) => reached,
+        Err(failure) => {
+            dialling.failed();
+            return Err(failure);
+        }
+    };
+    let seat = exchange.seat().clone();
+    let done = dialling.done(reached.dialled, &live.connector, live.response_limits, &seat);
+    through.wait(done).await?.map_err(|error| Failure {
+        error: error.into(),
+        is_its_own: true,
+        may_move: true,
+    })
 }
 
 /// Whether the status is 407.

@@ -120,18 +120,22 @@ impl Outgoing {
     /// Sends what there is room for; how many bytes of HTTP/1.1 that was, one at least.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
-            State::Head(head) => Poll::Ready({
+            State::Head(head) => {
                 let before = head.len();
+                // Most come whole.
+                let whole = if before == 0 { find_end(bytes, 0).map(|end| &bytes[..end]) } else { None };
+                if let Some(whole) = whole {
+                    return Poll::Ready(self.begin(&Bytes::copy_from_slice(whole)).map(|()| whole.len()));
+                }
                 head.extend_from_slice(bytes);
-                match find_end(head, before) {
+                Poll::Ready(match find_end(head, before) {
                     Some(end) => {
-                        let mut head = mem::take(head);
-                        head.truncate(end);
+                        let head = Bytes::from(mem::take(head)).slice(..end);
                         self.begin(&head).map(|()| end - before)
                     }
                     None => Ok(bytes.len()),
-                }
-            }),
+                })
+            }
             State::Content(left) => {
                 let left = *left;
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
@@ -221,7 +225,8 @@ impl Outgoing {
         let mut fields = HeaderMap::new();
         for line in trailers.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             let colon = memchr::memchr(b':', line).ok_or_else(malformed)?;
-            push(&mut fields, &line[..colon], line[colon + 1..].trim_ascii())?;
+            let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
+            push(&mut fields, &line[..colon], value)?;
         }
         if fields.is_empty() {
             return self.send(b"", true);
@@ -231,7 +236,7 @@ impl Outgoing {
     }
 
     /// Sends the head.
-    fn begin(&mut self, raw: &[u8]) -> io::Result<()> {
+    fn begin(&mut self, raw: &Bytes) -> io::Result<()> {
         // A WebSocket is asked for with GET, whatever the client has said.
         let method = if self.key.is_some() { Method::GET } else { self.method.clone() };
         let mut few = [const { MaybeUninit::uninit() }; LINES_INLINE];
@@ -240,17 +245,17 @@ impl Outgoing {
                 let mut many: Vec<_> =
                     std::iter::repeat_with(MaybeUninit::uninit).take(raw.len() / 3).collect();
                 let head = ResponseHead::read(raw, &method, &mut many).map_err(|_| malformed())?;
-                self.begin_with(&head)
+                self.begin_with(raw, &head)
             }
-            head => self.begin_with(&head.map_err(|_| malformed())?),
+            head => self.begin_with(raw, &head.map_err(|_| malformed())?),
         }
     }
 
-    fn begin_with(&mut self, head: &ResponseHead<'_>) -> io::Result<()> {
+    fn begin_with(&mut self, raw: &Bytes, head: &ResponseHead<'_>) -> io::Result<()> {
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         for field in head.fields().filter(|field| passes(field)) {
-            push(response.headers_mut(), field.name, field.value)?;
+            push(response.headers_mut(), field.name, raw.slice_ref(field.value))?;
         }
         if head.is_interim() {
             self.state = State::Head(Vec::new());
@@ -307,9 +312,9 @@ fn passes(field: &Field<'_>) -> bool {
     )
 }
 
-fn push(fields: &mut HeaderMap, name: &[u8], value: &[u8]) -> io::Result<()> {
+fn push(fields: &mut HeaderMap, name: &[u8], value: Bytes) -> io::Result<()> {
     let name = HeaderName::from_bytes(name).map_err(|_| malformed())?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| malformed())?;
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?;
     fields.try_append(name, value).map(|_| ()).map_err(|_| malformed())
 }
 

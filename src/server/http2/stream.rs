@@ -49,12 +49,13 @@ impl<S: Service> Streams<S> {
     /// Serves a stream in a task of its own.
     pub(super) fn start(self: &Arc<Self>, taken: Taken) {
         let (streams, open) = (Arc::clone(self), self.tally.open());
-        tokio::spawn(contain(async move {
+        // Boxed, for a task is moved about.
+        tokio::spawn(Box::pin(contain(async move {
             if let Some(tunnel) = streams.serve(taken).await {
                 // In a task of its own, which is as large as the tunnel needs it.
                 tokio::spawn(contain(carry(tunnel, open)));
             }
-        }));
+        })));
     }
 
     /// The connection that began at `started` has ended: what was opened on it and never taken is told of, all in one.

@@ -1,11 +1,12 @@
 //! What the streams of a connection tell it: that they have ended, and whether the client has reset them; and how many there were.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
 };
-
-use tokio::sync::Notify;
 
 use super::bounds::MAX_STREAMS;
 
@@ -16,7 +17,8 @@ pub(super) struct Tally {
     resets: AtomicUsize,
     /// Opened by the client, and not taken.
     untaken: AtomicUsize,
-    changed: Notify,
+    /// Of the task of the connection, which stays the same: it is woken without having to ask for it each time.
+    connection: Mutex<Option<Waker>>,
 }
 
 /// A stream that is served. Dropping it says that it has ended.
@@ -59,9 +61,17 @@ impl Tally {
         self.untaken.load(Ordering::Relaxed)
     }
 
-    /// Waits until a stream has ended whose end matters: the last one, one that makes room, one after resets. Cancel-safe.
-    pub(super) async fn ended(&self) {
-        self.changed.notified().await;
+    /// From now on `waker` is woken when a stream ends whose end matters: the last one, one that makes room, one after resets.
+    pub(super) fn wake(&self, waker: &Waker) {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *connection = Some(waker.clone());
+        }
+    }
+
+    /// There is no connection any more.
+    pub(super) fn forget(&self) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -69,7 +79,8 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
         if before == 1 || before >= MAX_STREAMS || self.0.resets.load(Ordering::Relaxed) > 0 {
-            self.0.changed.notify_one();
+            let connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.as_ref().inspect(|waker| waker.wake_by_ref());
         }
     }
 }

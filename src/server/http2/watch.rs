@@ -3,7 +3,11 @@
 //!
 //! There is one timer for all of them, which says when to look again.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
@@ -112,14 +116,16 @@ impl Watch {
         Wish::Nothing
     }
 
-    /// Ready when the client has answered, or cannot any more. Cancel-safe.
-    pub(super) async fn pong(&mut self) -> bool {
-        let Some(pings) = self.pings.as_mut().filter(|_| self.pinged.is_some()) else {
-            return std::future::pending().await;
-        };
-        let pong = poll_fn(|cx| pings.poll_pong(cx)).await;
-        self.pinged = None;
-        pong.is_ok()
+    /// Whether the client, if it was asked, has answered or still may.
+    pub(super) fn is_answered(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(pings) = self.pings.as_mut().filter(|_| self.pinged.is_some()) else { return true };
+        match pings.poll_pong(cx) {
+            Poll::Ready(pong) => {
+                self.pinged = None;
+                pong.is_ok()
+            }
+            Poll::Pending => true,
+        }
     }
 }
 

@@ -15,6 +15,8 @@
 //! | `load` | clients that count every failure |
 //! | `wire` | a buffered socket that reads heads and bodies |
 //! | `h2_client` | a client that speaks HTTP/2 |
+//! | `h2_frames` | an origin's end of HTTP/2, frame by frame |
+//! | `h2_origin` | an origin that speaks HTTP/2 |
 //! | `head` | a message head, fields in order and as received |
 //! | `answer` | a response as the client saw it, and what must be true of the proxy's own |
 //! | `name_server` | a DNS server with a small zone |
@@ -35,6 +37,8 @@ mod client;
 mod config;
 mod folder;
 pub(crate) mod h2_client;
+pub(crate) mod h2_frames;
+pub(crate) mod h2_origin;
 mod head;
 mod load;
 mod name_server;
@@ -57,6 +61,7 @@ pub(crate) use self::{
     config::{Config, Finished, Mode, copy},
     folder::Folder,
     h2_client::H2Proxy,
+    h2_origin::H2Origin,
     head::{Head, head},
     load::Load,
     name_server::{NameServer, Reply},
