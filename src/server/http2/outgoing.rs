@@ -1,25 +1,28 @@
 //! What is written for a client in HTTP/1.1, as the frames of a stream.
 //!
-//! The head is collected until it is whole; of the rest as much is taken as the client's window allows. Invariant: END_STREAM is
-//! sent with the last byte of a complete message, and by nothing else than the end of a tunnel.
+//! The head is collected until it is whole; what stands behind it is for a [`Sender`].
 
 use std::{
     io, mem,
     mem::MaybeUninit,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use h2::{Reason, SendStream, server::SendResponse};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use h2::{Reason, server::SendResponse};
+use http::{Method, Response, StatusCode, header};
 
 use super::bounds::SEND_BUFFER;
 use crate::message::{
     field::{Field, Name},
-    framing::{ChunkLimits, ChunkScan, Piece, ResponseBody},
+    framing::ResponseBody,
     head::find_end,
+    http2::{
+        request::{Content, push},
+        sender::{SendError, Sender},
+    },
     response_head::{LINES_INLINE, ResponseHead, ResponseHeadError},
 };
 
@@ -28,7 +31,6 @@ use crate::message::{
 pub(super) struct Outgoing {
     /// Shared with who watches for a reset, in the same task.
     respond: Arc<Mutex<SendResponse<Bytes>>>,
-    stream: Option<SendStream<Bytes>>,
     method: Method,
     /// What the origin has to answer to the key of a WebSocket.
     key: Option<String>,
@@ -39,18 +41,8 @@ pub(super) struct Outgoing {
 enum State {
     /// So much of it is here.
     Head(Vec<u8>),
-    /// So much content is still to come.
-    Content(u64),
-    /// Boxed, as few answers are such.
-    Chunks(Box<Chunks>),
-    Tunnel,
-    Done,
-}
-
-#[derive(Debug)]
-struct Chunks {
-    scan: ChunkScan,
-    trailers: Vec<u8>,
+    /// It is sent.
+    Content(Sender),
 }
 
 /// Tells that a client has given up a stream before it was answered, while nobody reads or writes it.
@@ -78,7 +70,7 @@ fn lock(respond: &Mutex<SendResponse<Bytes>>) -> MutexGuard<'_, SendResponse<Byt
 impl Outgoing {
     pub(super) fn new(respond: SendResponse<Bytes>, method: Method, key: Option<String>) -> Self {
         let respond = Arc::new(Mutex::new(respond));
-        Self { respond, stream: None, method, key, state: State::Head(Vec::new()) }
+        Self { respond, method, key, state: State::Head(Vec::new()) }
     }
 
     /// Who watches for a reset while nobody writes.
@@ -88,12 +80,12 @@ impl Outgoing {
 
     /// Whether HTTP has ended on the stream, and bytes go both ways.
     pub(super) fn is_tunnel(&self) -> bool {
-        matches!(self.state, State::Tunnel)
+        matches!(&self.state, State::Content(sender) if sender.is_tunnel())
     }
 
     /// Whether END_STREAM was sent.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(&self.state, State::Content(sender) if sender.is_done())
     }
 
     /// Whether what is to be answered is CONNECT, or was.
@@ -103,17 +95,17 @@ impl Outgoing {
 
     /// Resets the stream.
     pub(super) fn reset(&mut self, reason: Reason) {
-        match &mut self.stream {
-            Some(stream) => stream.send_reset(reason),
-            None => lock(&self.respond).send_reset(reason),
+        match &mut self.state {
+            State::Content(sender) => sender.stream().send_reset(reason),
+            State::Head(_) => lock(&self.respond).send_reset(reason),
         }
     }
 
     /// Ready when the client has reset the stream, or is gone.
     pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx),
-            None => lock(&self.respond).poll_reset(cx),
+        match &mut self.state {
+            State::Content(sender) => sender.stream().poll_reset(cx),
+            State::Head(_) => lock(&self.respond).poll_reset(cx),
         }
     }
 
@@ -136,103 +128,16 @@ impl Outgoing {
                     None => Ok(bytes.len()),
                 })
             }
-            State::Content(left) => {
-                let left = *left;
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                let room = ready!(self.poll_room(cx, most))?;
-                let is_last = room as u64 == left;
-                self.send(&bytes[..room], is_last)?;
-                self.state = if is_last { State::Done } else { State::Content(left - room as u64) };
-                Poll::Ready(Ok(room))
-            }
-            State::Chunks(_) => self.poll_write_chunks(cx, bytes),
-            State::Tunnel => {
-                let room = ready!(self.poll_room(cx, bytes.len()))?;
-                self.send(&bytes[..room], false)?;
-                Poll::Ready(Ok(room))
-            }
-            State::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            State::Content(sender) => sender.poll_write(cx, bytes).map_err(unsent),
         }
     }
 
     /// Ends a tunnel this way. Anything else that is not complete is reset when it is dropped.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        if self.is_tunnel() {
-            self.send(b"", true)?;
-            self.state = State::Done;
+        match &mut self.state {
+            State::Content(sender) => sender.finish().map_err(unsent),
+            State::Head(_) => Ok(()),
         }
-        Ok(())
-    }
-
-    fn poll_write_chunks(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let State::Chunks(mut chunks) = mem::replace(&mut self.state, State::Done) else {
-            return Poll::Ready(Err(malformed()));
-        };
-        let mut at = 0;
-        let moved = loop {
-            let rest = &bytes[at..];
-            let rest = if chunks.scan.is_in_data() && !rest.is_empty() {
-                match self.poll_room(cx, rest.len()) {
-                    Poll::Ready(room) => &rest[..room?],
-                    Poll::Pending if at == 0 => break Poll::Pending,
-                    Poll::Pending => break Poll::Ready(Ok(at)),
-                }
-            } else {
-                rest
-            };
-            let Some((piece, length)) = chunks.scan.piece(rest).map_err(|_| malformed())? else {
-                break Poll::Ready(Ok(at));
-            };
-            match piece {
-                Piece::Data => self.send(&rest[..length], false)?,
-                Piece::Trailers => chunks.trailers.extend_from_slice(&rest[..length]),
-                Piece::Framing => {}
-            }
-            at += length;
-        };
-        if chunks.scan.is_done() {
-            self.end_with(&chunks.trailers)?;
-        } else {
-            self.state = State::Chunks(chunks);
-        }
-        moved
-    }
-
-    /// Room for so many bytes at most, one at least.
-    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        let stream = self.stream.as_mut().ok_or_else(malformed)?;
-        let wanted = wanted.min(SEND_BUFFER);
-        stream.reserve_capacity(wanted);
-        loop {
-            let room = stream.capacity().min(wanted);
-            if room > 0 {
-                return Poll::Ready(Ok(room));
-            }
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
-                None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            }
-        }
-    }
-
-    fn send(&mut self, content: &[u8], is_last: bool) -> io::Result<()> {
-        let stream = self.stream.as_mut().ok_or_else(malformed)?;
-        stream.send_data(Bytes::copy_from_slice(content), is_last).map_err(|error| broken(&error))
-    }
-
-    fn end_with(&mut self, trailers: &[u8]) -> io::Result<()> {
-        let mut fields = HeaderMap::new();
-        for line in trailers.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let colon = memchr::memchr(b':', line).ok_or_else(malformed)?;
-            let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
-            push(&mut fields, &line[..colon], value)?;
-        }
-        if fields.is_empty() {
-            return self.send(b"", true);
-        }
-        let stream = self.stream.as_mut().ok_or_else(malformed)?;
-        stream.send_trailers(fields).map_err(|error| broken(&error))
     }
 
     /// Sends the head.
@@ -255,7 +160,7 @@ impl Outgoing {
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         for field in head.fields().filter(|field| passes(field)) {
-            push(response.headers_mut(), field.name, raw.slice_ref(field.value))?;
+            push(response.headers_mut(), field.name, raw.slice_ref(field.value)).ok_or_else(malformed)?;
         }
         if head.is_interim() {
             self.state = State::Head(Vec::new());
@@ -275,27 +180,25 @@ impl Outgoing {
                 *response.status_mut() = StatusCode::BAD_GATEWAY;
             }
         }
-        let body = if is_tunnel { State::Tunnel } else { State::behind(head.framing.body)? };
-        let is_last = matches!(body, State::Done);
+        let content = if is_tunnel { Content::None } else { content_of(head.framing.body)? };
+        let is_last = !is_tunnel && content == Content::None;
         let stream = lock(&self.respond).send_response(response, is_last).map_err(|error| broken(&error))?;
-        self.stream = Some(stream);
-        self.state = body;
+        self.state = State::Content(if is_tunnel {
+            Sender::tunnel(stream, SEND_BUFFER)
+        } else {
+            Sender::new(stream, content, SEND_BUFFER)
+        });
         Ok(())
     }
 }
 
-impl State {
-    fn behind(body: ResponseBody) -> io::Result<Self> {
-        match body {
-            ResponseBody::None | ResponseBody::Length(0) => Ok(Self::Done),
-            ResponseBody::Length(length) => Ok(Self::Content(length)),
-            ResponseBody::Chunked => {
-                let scan = ChunkScan::new(ChunkLimits::default());
-                Ok(Self::Chunks(Box::new(Chunks { scan, trailers: Vec::new() })))
-            }
-            // It is never written to who does not speak HTTP/1.0.
-            ResponseBody::UntilClose => Err(malformed()),
-        }
+fn content_of(body: ResponseBody) -> io::Result<Content> {
+    match body {
+        ResponseBody::None | ResponseBody::Length(0) => Ok(Content::None),
+        ResponseBody::Length(length) => Ok(Content::Length(length)),
+        ResponseBody::Chunked => Ok(Content::Chunked),
+        // It is never written to who does not speak HTTP/1.0.
+        ResponseBody::UntilClose => Err(malformed()),
     }
 }
 
@@ -312,18 +215,21 @@ fn passes(field: &Field<'_>) -> bool {
     )
 }
 
-fn push(fields: &mut HeaderMap, name: &[u8], value: Bytes) -> io::Result<()> {
-    let name = HeaderName::from_bytes(name).map_err(|_| malformed())?;
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed())?;
-    fields.try_append(name, value).map(|_| ()).map_err(|_| malformed())
-}
-
 /// RFC 6455 section 4.2.2.
 fn answer_to(key: &str) -> String {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
     digest.update(key.as_bytes());
     digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(digest.finish())
+}
+
+fn unsent(error: SendError) -> io::Error {
+    match error {
+        SendError::Malformed => malformed(),
+        SendError::Ended => io::ErrorKind::BrokenPipe.into(),
+        SendError::Closed => io::ErrorKind::ConnectionReset.into(),
+        SendError::Stream(error) => broken(&error),
+    }
 }
 
 fn broken(error: &h2::Error) -> io::Error {

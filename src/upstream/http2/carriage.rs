@@ -23,7 +23,7 @@ use super::{
     outgoing::{Outgoing, Written},
     session::Session,
 };
-use crate::net::stream::Carried;
+use crate::{message::http2::sender::SendError, net::stream::Carried};
 
 /// One stream. Dropping it resets it, unless both ways have ended.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl AsyncWrite for Carriage {
                     // There is no stream: the session has ended, or was never able to carry this.
                     this.failure = Some(StreamFault::Unprocessed);
                 }
-                if let Some(error) = error {
+                if let SendError::Stream(error) = error {
                     tracing::debug!(%error, "an HTTP/2 stream cannot be written");
                 }
                 Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
