@@ -1,7 +1,8 @@
 //! What the RFCs say of a message that passes a proxy.
 //!
 //! Pure: no sockets, no configuration, no clock. A message comes in as bytes, facts or the bytes for the next hop go out, and what
-//! must not pass is an error that knows its status. Nothing is decoded that is only passed on: a head is copied line by line.
+//! must not pass is an error that knows its status. Nothing is decoded that is only passed on: a head is copied line by line. One
+//! part, [`http2::sender`], holds a stream of frames; what carries them, it does not know.
 //!
 //! In the order in which a request meets them:
 //!
