@@ -151,7 +151,7 @@ fn a_farewell_is_respected(mode: Mode) {
     let authority = Authority::new();
     let origin = H2Origin::start(&authority.server(&["localhost"]), async |asked| {
         if asked.path() == "/slow" {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            asked.held().await;
         }
         asked.answer("ok").await
     });
@@ -165,6 +165,7 @@ fn a_farewell_is_respected(mode: Mode) {
         get(&proxy, &origin.url("/")).expect_ok("ok");
         (origin.connections() == 2).then_some(())
     });
+    origin.let_on(1);
     client.answer().expect_ok("ok");
     eventually("the first one is closed", || (origin.open() == 1).then_some(()));
 }
@@ -246,7 +247,7 @@ fn a_reload_retires_what_was_verified_before(mode: Mode) {
     let authority = Authority::new();
     let origin = H2Origin::start(&authority.server(&["localhost"]), async |asked| {
         if asked.path() == "/slow" {
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            asked.held().await;
         }
         asked.answer("ok").await
     });
@@ -259,6 +260,7 @@ fn a_reload_retires_what_was_verified_before(mode: Mode) {
     assert_eq!(proxy.operate(&["reload"]).code(), 0);
     get(&proxy, &origin.url("/")).expect_error(502, "tls_certificate_error");
     // What was begun is answered, and then the connection has nothing more to do.
+    origin.let_on(1);
     client.answer().expect_ok("ok");
     eventually("it is closed", || (origin.open() == 0).then_some(()));
 }

@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
@@ -42,6 +42,17 @@ pub(crate) struct Seen {
     most: AtomicUsize,
     requests: Mutex<Vec<Request<()>>>,
     farewell: Notify,
+    held: Held,
+}
+
+/// Those who wait to be let on.
+#[derive(Debug)]
+struct Held(Semaphore);
+
+impl Default for Held {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
 }
 
 /// The origin. It ends with its runtime.
@@ -58,6 +69,7 @@ pub(crate) struct Asked {
     pub(crate) head: Request<()>,
     pub(crate) body: RecvStream,
     pub(crate) respond: SendResponse<Bytes>,
+    seen: Arc<Seen>,
 }
 
 impl H2Origin {
@@ -157,6 +169,11 @@ impl H2Origin {
     pub(crate) fn say_farewell(&self) {
         self.seen.farewell.notify_one();
     }
+
+    /// Lets so many go on that are [held](Asked::held).
+    pub(crate) fn let_on(&self, count: usize) {
+        self.seen.held.0.add_permits(count);
+    }
 }
 
 async fn serve<F>(
@@ -187,7 +204,7 @@ async fn serve<F>(
         let (seen, script) = (Arc::clone(seen), Arc::clone(&script));
         tokio::spawn(async move {
             // What the proxy does wrong shows at the client.
-            let _ = script(Asked { head, body, respond }).await;
+            let _ = script(Asked { head, body, respond, seen: Arc::clone(&seen) }).await;
             seen.serving.fetch_sub(1, Ordering::SeqCst);
         });
     }
@@ -224,6 +241,12 @@ async fn serve_http1(mut stream: TlsStream<TcpStream>) -> std::io::Result<()> {
 impl Asked {
     pub(crate) fn path(&self) -> &str {
         self.head.uri().path()
+    }
+
+    /// Waits until the test lets it go on.
+    pub(crate) fn held(&self) -> impl Future<Output = ()> + Send + use<> {
+        let seen = Arc::clone(&self.seen);
+        async move { seen.held.0.acquire().await.expect("it is never closed").forget() }
     }
 
     /// All of the request, which is to come.
