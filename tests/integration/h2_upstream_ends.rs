@@ -147,14 +147,19 @@ fn http1_that_is_required_is_spoken(mode: Mode) {
     assert_eq!((origin.requests().len(), origin.http1()), (1, 1));
 }
 
-fn a_farewell_is_respected(mode: Mode) {
-    let authority = Authority::new();
-    let origin = H2Origin::start(&authority.server(&["localhost"]), async |asked| {
+/// An origin that answers what is asked for `/slow` when it is let on, and everything else at once.
+fn slow_in_one(authority: &Authority) -> H2Origin {
+    H2Origin::start(&authority.server(&["localhost"]), async |asked| {
         if asked.path() == "/slow" {
             asked.held().await;
         }
         asked.answer("ok").await
-    });
+    })
+}
+
+fn a_farewell_is_respected(mode: Mode) {
+    let authority = Authority::new();
+    let origin = slow_in_one(&authority);
     let proxy = trusting(Config::new(mode).one_worker(), &authority).start();
     let mut client = proxy.client();
     ask(&mut client, "GET", &origin.url("/slow"));
@@ -245,12 +250,7 @@ fn an_origin_that_is_gone_without_a_word(mode: Mode) {
 
 fn a_reload_retires_what_was_verified_before(mode: Mode) {
     let authority = Authority::new();
-    let origin = H2Origin::start(&authority.server(&["localhost"]), async |asked| {
-        if asked.path() == "/slow" {
-            asked.held().await;
-        }
-        asked.answer("ok").await
-    });
+    let origin = slow_in_one(&authority);
     let proxy = trusting(Config::new(mode).one_worker(), &authority).start();
     let mut client = proxy.client();
     ask(&mut client, "GET", &origin.url("/slow"));
